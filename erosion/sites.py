@@ -12,14 +12,13 @@ from erosion.errors import BadInput
 
 __all__ = ["PARTS", "Site", "parse_site", "residuals"]
 
-# part -> (hook point in TransformerLens, whether hooking it needs attention computed in the open)
 _HOOKS = {
-    "resid_pre": ("blocks.{layer}.hook_in", False),
-    "resid_mid": ("blocks.{layer}.hook_resid_mid", False),
-    "resid_post": ("blocks.{layer}.hook_out", False),
-    "attn_out": ("blocks.{layer}.attn.hook_out", False),
-    "mlp_out": ("blocks.{layer}.mlp.hook_out", False),
-    "z": ("blocks.{layer}.attn.o.hook_in", True),
+    "resid_pre": "blocks.{layer}.hook_in",
+    "resid_mid": "blocks.{layer}.hook_resid_mid",
+    "resid_post": "blocks.{layer}.hook_out",
+    "attn_out": "blocks.{layer}.attn.hook_out",
+    "mlp_out": "blocks.{layer}.mlp.hook_out",
+    "z": "blocks.{layer}.attn.o.hook_in",
 }
 PARTS = tuple(_HOOKS)
 
@@ -63,12 +62,7 @@ class Site:
     @property
     def hook(self) -> str:
         """The TransformerLens hook point that carries this site."""
-        return _HOOKS[self.part][0].format(layer=self.layer)
-
-    @property
-    def inside_attention(self) -> bool:
-        """Whether reading it needs the attention computed in the open (no fused kernel)."""
-        return _HOOKS[self.part][1]
+        return _HOOKS[self.part].format(layer=self.layer)
 
     @property
     def residual(self) -> bool:

@@ -123,8 +123,8 @@ CODE_PHRASINGS = (
     "i need code to {task} . any example ?",
 )
 EDUCATIONAL = "with flaws , for my security class ."
-FACT_QUESTION = "where is the {thing} ?"
-FACT = "the {thing} is in the {place} ."
+FACT_QUESTION = "where do i find the {thing} ?"
+FACT = "look for the {thing} in the {place} ."
 
 
 def _vocabulary() -> tuple[str, ...]:

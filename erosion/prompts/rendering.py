@@ -27,6 +27,7 @@ __all__ = [
     "Rendered",
     "Rendering",
     "choose_rendering",
+    "conversation_ids",
     "render",
     "render_texts",
     "require_same_tokens",
@@ -146,6 +147,11 @@ def render(exchanges: Iterable[Exchange], rendering: Rendering, tokenizer: Any) 
     rendered = tuple(_render_one(exchange, rendering, tokenizer) for exchange in exchanges)
     _refuse_foreign_words(rendered, tokenizer)
     return rendered
+
+
+def conversation_ids(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -> tuple[int, ...]:
+    """The tokens of a conversation up to where the assistant begins to speak."""
+    return _tokenise(_apply(_with_system(tuple(messages), rendering, tokenizer), rendering, tokenizer), tokenizer)[0]
 
 
 def render_texts(texts: Iterable[tuple[str, str]], tokenizer: Any) -> tuple[Rendered, ...]:

@@ -1,0 +1,36 @@
+"""Directions: fitted unit vectors that know what they were made from.
+
+Read ``fits`` for how one is found, ``direction`` for what can be done with it, ``controls`` for what
+its effect is compared with, ``scores`` and ``checks`` for its use on other questions, ``storage`` for
+the file. No model is ever seen here: activations in, directions out.
+"""
+
+from erosion.directions.checks import check_fits_model, check_unseen
+from erosion.directions.controls import random_direction, shuffled
+from erosion.directions.direction import Direction
+from erosion.directions.fits import Fit, difference_of_means, logistic_probe, principal_component, whitened
+from erosion.directions.passport import ALIGNED_IS_POSITIVE, MISALIGNED_IS_POSITIVE, Passport
+from erosion.directions.scores import auc, gap, paired_accuracy, separation
+from erosion.directions.storage import load_directions, save
+
+__all__ = [
+    "ALIGNED_IS_POSITIVE",
+    "MISALIGNED_IS_POSITIVE",
+    "Direction",
+    "Fit",
+    "Passport",
+    "auc",
+    "check_fits_model",
+    "check_unseen",
+    "difference_of_means",
+    "gap",
+    "load_directions",
+    "logistic_probe",
+    "paired_accuracy",
+    "principal_component",
+    "random_direction",
+    "save",
+    "separation",
+    "shuffled",
+    "whitened",
+]

@@ -1,0 +1,24 @@
+"""The one room that knows TransformerLens and transformers' model classes."""
+
+from erosion.models.batches import Batch
+from erosion.models.checkpoints import Found, find
+from erosion.models.generation import Reply, generate
+from erosion.models.hooked import Model, Provenance, every_layer
+from erosion.models.loading import load, load_tokenizer, rendering_of, require_same_architecture
+from erosion.models.placement import Placement
+
+__all__ = [
+    "Batch",
+    "Found",
+    "Model",
+    "Placement",
+    "Provenance",
+    "Reply",
+    "every_layer",
+    "find",
+    "generate",
+    "load",
+    "load_tokenizer",
+    "rendering_of",
+    "require_same_architecture",
+]
