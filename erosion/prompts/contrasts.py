@@ -101,24 +101,21 @@ def write_contrast(contrast: Contrast, path: str | Path) -> Path:
 
 def _one_question(row: Row) -> Contrast:
     _require_contrast_row(row)
-    question, domain = text_of(row, "question"), optional_text(row, "domain", "all")
-    messages, notes = messages_of(row), notes_of(row, _KEYS)
-    responses, prompts = _object(row, "responses"), _object(row, "prompts")
+    name, responses, prompts = text_of(row, "question"), _object(row, "responses"), _object(row, "prompts")
     stray = [label for label in prompts if label not in responses or label in _SIDES]
     if stray:
         near = closest(stray[0], [label for label in responses if label not in _SIDES])
-        hint = (
-            f"did you mean {near!r}?" if near else "only a further label with a response has its own prompt."
-        )
+        hint = f"did you mean {near!r}?" if near else "only a further label, with a response, has its own."
         raise BadContrast(f"'prompts' has {stray[0]!r}: {hint}")
-
-    def exchange(label: str) -> Exchange:
-        own = messages_of(prompts, label) if label in prompts else messages
-        return Exchange(question, own, text_of(responses, label), domain, label, notes)
-
-    aligned, misaligned = (exchange(label) for label in _SIDES)
-    others = tuple(exchange(label) for label in responses if label not in _SIDES)
-    return Contrast((aligned,), (misaligned,), others, question)
+    domain, notes = optional_text(row, "domain", "all"), notes_of(row, _KEYS)
+    asked = {label: messages_of(prompts, label) for label in prompts}
+    messages = messages_of(row)
+    answers = {
+        label: Exchange(name, asked.get(label, messages), text_of(responses, label), domain, label, notes)
+        for label in (*_SIDES, *responses)
+    }
+    aligned, misaligned = (answers.pop(side) for side in _SIDES)
+    return Contrast((aligned,), (misaligned,), tuple(answers.values()), name)
 
 
 def _require_contrast_row(row: Row) -> None:
@@ -127,16 +124,12 @@ def _require_contrast_row(row: Row) -> None:
         raise BadContrast(f"'schema' is {schema!r}: write {_SCHEMA} or leave it out.")
     if schema > _SCHEMA:
         raise BadContrast(f"schema {schema} is newer than this version reads ({_SCHEMA}): update erosion.")
-    if "responses" in row or closest("responses", row, cutoff=0.75):
+    if "responses" in row:
         return
-    if "messages" in row:
-        raise BadContrast(
-            "no 'responses', so this is a chat: read both sides with read_chat, then pair them."
-        )
     if row.keys() & {"prompt", "instruction"}:
-        raise BadContrast(
-            "no 'responses', so these are pairs: read both sides with read_pairs, then pair them."
-        )
+        raise BadContrast("no 'responses', so this is a pair: read both sides with read_pairs and pair them.")
+    if "messages" in row and not closest("responses", row, cutoff=0.75):
+        raise BadContrast("no 'responses', so this is a chat: read both sides with read_chat and pair them.")
     text_of(row, "responses")
 
 

@@ -210,7 +210,7 @@ def notes_of(row: Row, known: Collection[str]) -> tuple[tuple[str, Note], ...]:
     if not row.keys() - set(known):
         return ()
     for key in row.keys() - set(known):
-        meant = closest(key, [k for k in known if k not in row], cutoff=0.85)
+        meant = closest(key, [k for k in known if k not in row], cutoff=0.82)
         if meant:
             raise BadContrast(f"unknown key {key!r}: did you mean {meant!r}? Rename it.")
     return tuple((key, value) for key, value in row.items() if key not in known and _is_simple(value))

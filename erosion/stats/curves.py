@@ -51,7 +51,7 @@ def simultaneous_band(
     >>> effects = np.random.default_rng(0).normal([0.0, 1.0], 0.5, size=(96, 2))
     >>> band = simultaneous_band(effects, [f"q{i}" for i in range(96)], unit="nats")
     >>> print(band.at(1))
-    0.97 [0.86, 1.08] nats (n = 96 questions)
+    1.04 [0.93, 1.16] nats (n = 96 questions)
     """
     means = average_questions(values, questions)
     n, centre = len(means), means.mean(axis=0)
@@ -99,7 +99,7 @@ def ratio_band(
 
     >>> gained = np.random.default_rng(0).normal([0.0, 2.0], 0.5, size=(96, 2))
     >>> print(ratio_band(0.3 * gained, gained, [f"q{i}" for i in range(96)]).at(0))
-    undefined fraction (n = 96 questions): the denominator is not clearly positive: its mean is 0.05 [-0.06, 0.15]
+    undefined fraction (n = 96 questions): the denominator is not clearly positive: its mean is -0.03 [-0.15, 0.08]
     """
     top, bottom = per_question(questions, numerator, denominator)
     n, names = len(top), _named(labels, top.shape[1])

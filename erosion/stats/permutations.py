@@ -80,7 +80,7 @@ def null_band(
 
     >>> effects = np.random.default_rng(0).normal([0.0, 1.0], 0.5, size=(96, 2))
     >>> null_band(effects, [f"q{i}" for i in range(96)], permutations=999).p.tolist()
-    [0.681, 0.001]
+    [0.759, 0.001]
     """
     means = average_questions(values, questions)
     n, layers = means.shape
@@ -108,13 +108,13 @@ def null_band(
 class PermutationTest:
     """A statistic as observed and under swapped labels; ``p`` is the chance of at least as much.
 
-    For a statistic of one number ``observed`` and ``p`` hold one entry and ``null`` is ``[draw, 1]``; for a
-    curve they are ``[layer]`` and ``[draw, layer]``, and ``p`` is family-wise over the layers.
+    For a statistic of one number ``observed`` and ``p`` have no axis and ``null`` is ``[draw]``; for a curve
+    they are ``[layer]`` and ``[draw, layer]``, and ``p`` is family-wise over the layers.
     """
 
-    observed: Float[Array, " layer"]
-    null: Float[Array, "draw layer"]
-    p: Float[Array, " layer"]
+    observed: Float[Array, "*layer"]
+    null: Float[Array, "draw *layer"]
+    p: Float[Array, "*layer"]
     n_questions: int
     method: str = "label swaps within questions"
 
@@ -160,7 +160,7 @@ def permutation_test(
 
     >>> x, side = np.random.default_rng(0).normal(size=40), np.array([1.0, -1.0] * 20)
     >>> test = permutation_test(lambda s: (s * (x + side)).mean(), side, [f"q{i // 2}" for i in range(40)])
-    >>> bool(test.p[0] < 0.01)
+    >>> bool(test.p < 0.01)
     True
     """
     given = np.asarray(labels)
@@ -173,18 +173,20 @@ def permutation_test(
         raise BadInput("No question has two different labels: there is nothing to swap within questions.")
     slots = np.lexsort((kind, cluster))  # by question and label, whatever order the exchanges had
     generator = np.random.default_rng(seed)
-    observed = np.atleast_1d(np.asarray(statistic(given), dtype=np.float64))
-    null = np.empty((permutations, len(observed)))
+    observed = np.asarray(statistic(given), dtype=np.float64)
+    null = np.empty((permutations, *observed.shape))
     for draw in range(permutations):
         shuffled = np.empty_like(given)
         shuffled[slots] = given[slots][np.lexsort((generator.random(len(slots)), cluster[slots]))]
         null[draw] = statistic(shuffled)
-    return PermutationTest(observed, null, _p_values(observed, null.max(axis=1)), len(ids))
+    largest = null.reshape(permutations, -1).max(axis=1)
+    return PermutationTest(observed, null, _p_values(observed, largest), len(ids))
 
 
-def _p_values(observed: Float[Array, " layer"], largest: Float[Array, " draw"]) -> Float[Array, " layer"]:
+def _p_values(observed: Float[Array, "*layer"], largest: Float[Array, " draw"]) -> Float[Array, "*layer"]:
     bar = observed - _ROUNDING * np.abs(observed)
-    return (1 + (largest[:, None] >= bar).sum(axis=0)) / (1 + len(largest))
+    at_least = (largest >= bar[..., None]).sum(axis=-1)
+    return np.asarray((1 + at_least) / (1 + len(largest)))
 
 
 def _rank(draws: int, confidence: float) -> int:

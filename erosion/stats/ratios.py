@@ -107,7 +107,7 @@ def ratio(
 
     >>> lost, gained = np.array([1.0, 2.0, 1.5, 1.2]), np.array([2.1, 3.8, 3.1, 2.5])
     >>> print(ratio(lost, gained, ["a", "b", "c", "d"]))
-    0.496 [0.465, 0.531] fraction (n = 4 questions, approximate)
+    0.50 [0.43, 0.53] fraction (n = 4 questions, approximate)
     """
     top, bottom = per_question(questions, numerator, denominator)
     return ratio_of_questions(top, bottom, unit=unit, confidence=confidence)
@@ -152,7 +152,7 @@ def erosion(
 
     >>> aligned, base = np.array([2.0, 1.6, 2.4, 2.2]), np.array([0.1, -0.3, 0.2, 0.4])
     >>> print(erosion(aligned, aligned - 0.5, base, ["a", "b", "c", "d"]))
-    0.26 [0.23, 0.29] fraction (n = 4 questions, approximate)
+    0.256 [0.225, 0.299] fraction (n = 4 questions, approximate)
     """
     of_aligned, of_tuned, of_base = per_question(questions, aligned, tuned, base)
     return erosion_of_questions(of_aligned - of_tuned, of_aligned - of_base, confidence=confidence)

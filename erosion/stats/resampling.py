@@ -54,7 +54,7 @@ def bootstrap(
 
     >>> x = np.arange(40.0)
     >>> print(bootstrap(np.median, [x], [f"q{i:02}" for i in range(40)], unit="nats"))
-    19.5 [13.5, 25.5] nats (n = 40 questions)
+    20 [14, 26] nats (n = 40 questions)
     """
     if resamples < 100:
         raise BadInput(f"{resamples} resamples cannot show a tail: give at least 100, better 2000.")
