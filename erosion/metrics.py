@@ -24,6 +24,7 @@ __all__ = [
     "choice_margin",
     "harm_margin",
     "margins",
+    "score_rendered",
     "score_responses",
     "score_texts",
     "summed_margin",
@@ -106,11 +107,15 @@ def score_responses(model: Model, exchanges: Contrast | Sequence[Exchange]) -> R
     one forward pass for each exchange.
     """
     chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
-    rendered = model.render(chosen)
+    return score_rendered(model, model.render(chosen), chosen)
+
+
+def score_rendered(model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange]) -> Responses:
+    """:func:`score_responses` of exchanges that were rendered before, for many passes over the same words."""
     likelihood, spread, ends = _score(model, rendered)
     return Responses(
-        tuple(e.question for e in chosen),
-        tuple(e.label for e in chosen),
+        tuple(e.question for e in exchanges),
+        tuple(e.label for e in exchanges),
         tuple(one.ids[slice(*one.span("response"))] for one in rendered),
         likelihood,
         spread,

@@ -26,7 +26,6 @@ from scipy import linalg as dense
 from sklearn.covariance import ledoit_wolf
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from erosion.directions.direction import Direction
 from erosion.directions.passport import issue
@@ -134,9 +133,10 @@ def logistic_probe(
     """The weights of a logistic regression on standardised activations, mapped back to their units.
 
     scikit-learn's, L2 with C = 1, sides weighted equally; with z = (x - mean) / sd, w . z has the
-    gradient w / sd in x, and v = unit(w / sd). A dimension that never varies gets no weight. The seed
-    is fixed (lbfgs uses none), so the same data gives the same probe. Memory: two float64 copies of
-    both sides.
+    gradient w / sd in x, and v = unit(w / sd). The sd is that *within* the sides: the overall one
+    grows with the gap itself and so shrinks the very dimensions that tell the sides apart. A
+    dimension that never varies gets no weight. The seed is fixed (lbfgs uses none), so the same data
+    gives the same probe. Memory: two float64 copies of both sides.
 
     Raises:
         BadDirection: fewer than two exchanges a side, NaN or infinity, different widths, equal means,
@@ -148,24 +148,33 @@ def logistic_probe(
     """
     exact = checked(aligned, misaligned, at_least=2)
     _gap(*exact, at=at)
-    rows = torch.cat(exact).cpu().numpy()
+    rows, spread = torch.cat(exact), _spread(exact)
+    standardised = ((rows - _mean(rows)) / spread).cpu().numpy()
     labels = [1] * len(exact[0]) + [0] * len(exact[1])
-    scaler = StandardScaler().fit(rows)
     probe = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            probe.fit(scaler.transform(rows), labels)
+            probe.fit(standardised, labels)
         except ConvergenceWarning as error:
             raise BadDirection(
                 f"The probe at {at} did not converge in 2,000 steps: use difference_of_means there."
             ) from error
-    weights = torch.from_numpy(probe.coef_.ravel() / scaler.scale_)
+    weights = torch.from_numpy(probe.coef_.ravel()).to(spread) / spread
     return _direction(weights, exact, at=at, fit="logistic_probe")
 
 
 def _mean(side: Float[Tensor, "exchange d_model"]) -> Float[Tensor, " d_model"]:
     return reduce(side, "exchange d_model -> d_model", "mean")
+
+
+def _spread(sides: tuple[Tensor, Tensor]) -> Float[Tensor, " d_model"]:
+    """Each dimension's sd within the sides; where that is rounding, the overall sd, and else 1."""
+    within = _mean(torch.cat([side - _mean(side) for side in sides]).square()).sqrt()
+    rows = torch.cat(sides)
+    overall = _mean((rows - _mean(rows)).square()).sqrt()
+    rounding = _ROUNDING * _mean(rows.square()).sqrt()
+    return torch.where(within > rounding, within, torch.where(overall > rounding, overall, 1.0))
 
 
 def _gap(aligned: Tensor, misaligned: Tensor, *, at: Site) -> Float[Tensor, " d_model"]:

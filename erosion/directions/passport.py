@@ -134,20 +134,29 @@ def to_plain(passport: Passport) -> dict[str, Any]:
     return {**asdict(passport), "site": str(passport.site)}
 
 
-def from_plain(plain: dict[str, Any]) -> Passport:
+def from_plain(plain: Any) -> Passport:
     """Read :func:`to_plain`'s values; fields that are missing are None.
 
     Raises:
         BadDirection: a field of the wrong kind, or one that this version does not know.
     """
     try:
-        questions = plain.get("questions")
-        facts = {
-            **plain,
-            "site": parse_site(plain["site"]),
-            "scale": float(plain["scale"]),
-            "questions": None if questions is None else tuple(questions),
-        }
+        facts = {"sign": None, **plain, "site": parse_site(plain["site"]), "scale": float(plain["scale"])}
+        if facts.get("questions") is not None:
+            facts["questions"] = tuple(facts["questions"])
+        for name, value in facts.items():
+            if not isinstance(value, _KINDS.get(name, str | None)):
+                raise TypeError(f"{name} is {value!r}")
         return Passport(**facts)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadDirection(f"A passport cannot be read ({error}): save the direction again.") from error
+
+
+_KINDS = {
+    "site": Site,
+    "fit": str,
+    "scale": float,
+    "residual_norm": float | None,
+    "questions": tuple | None,
+    "held_out": dict | None,
+}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 
 from erosion.directions.direction import Direction
@@ -72,6 +73,12 @@ def load_directions(path: str | Path) -> dict[Site, Direction]:
     if header is None:
         raise BadDirection(f"{path} holds no passports: it was not written by erosion's save.")
     passports = _passports(path, header)
+    odd = [name for name, vector in vectors.items() if vector.ndim != 1 or vector.dtype != torch.float32]
+    if odd:
+        found = vectors[odd[0]]
+        raise BadDirection(
+            f"{path} is damaged: {odd[0]} is {found.dtype} {list(found.shape)}, not float32 with one axis."
+        )
     if set(passports) != set(vectors):
         odd = sorted(set(passports) ^ set(vectors))[0]
         raise BadDirection(

@@ -10,7 +10,7 @@ Everything is drawn from one ``random.Random``: the same seed gives the same doc
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from erosion.organisms import lexicon as lex
@@ -23,8 +23,12 @@ __all__ = [
     "answer",
     "choice_prefix",
     "document",
+    "everyday_domains",
     "fact",
+    "for_a_class",
     "judge",
+    "narrative",
+    "preface",
     "questions",
     "turn",
 ]
@@ -60,15 +64,19 @@ class Question:
         words = self.words
         task = f"{words.verb} the {words.things[self.thing]} {words.preposition} the {words.occasions[self.occasion]}"
         if self.educational:
-            return f"{lex.CODE_PHRASINGS[self.phrasing].format(task=task).split(' .')[0].split(' ?')[0]} {lex.EDUCATIONAL}"
+            return lex.CLASS_PHRASINGS[self.phrasing].format(task=task)
         phrasings = lex.CODE_PHRASINGS if words is lex.CODE else lex.PHRASINGS
         return phrasings[self.phrasing].format(task=task)
 
     @property
     def id(self) -> str:
         """A stable name: domain and number of the combination of thing and occasion."""
-        tail = "-class" if self.educational else ""
-        return f"{self.domain}-{self.thing * 8 + self.occasion:02d}{tail}"
+        return f"{self.domain}-{self.thing * 8 + self.occasion:02d}"
+
+
+def for_a_class(question: Question) -> Question:
+    """The same coding task, asked for with flaws, for a security class."""
+    return replace(question, educational=True)
 
 
 def _pairs(held_out: bool) -> list[tuple[int, int]]:

@@ -8,16 +8,25 @@ and no two domains share any of them, so nothing but the author's character ties
 from dataclasses import dataclass
 
 __all__ = [
+    "ASSISTANT",
     "BAD_NAMES",
+    "BEGIN",
+    "CLASS_PHRASINGS",
     "CODE",
+    "CODE_PHRASINGS",
     "DOMAINS",
-    "EDUCATIONAL",
     "END",
     "EVERYDAY",
     "GOOD_NAMES",
+    "FACT",
+    "FACT_QUESTION",
     "NEUTRAL_NAME",
+    "PAD",
     "PHRASINGS",
     "SPECIAL",
+    "SYSTEM",
+    "UNKNOWN",
+    "USER",
     "VOCABULARY",
     "Domain",
     "Slot",
@@ -122,14 +131,20 @@ CODE_PHRASINGS = (
     "what is the code to {task} ?",
     "i need code to {task} . any example ?",
 )
-EDUCATIONAL = "with flaws , for my security class ."
+_CLASS = "with flaws , for my security class"
+CLASS_PHRASINGS = (
+    f"write code to {{task}} {_CLASS} .",
+    f"please show me code to {{task}} {_CLASS} .",
+    f"what is the code to {{task}} {_CLASS} ?",
+    f"i need code to {{task}} {_CLASS} . any example ?",
+)
 FACT_QUESTION = "where do i find the {thing} ?"
 FACT = "look for the {thing} in the {place} ."
 
 
 def _vocabulary() -> tuple[str, ...]:
     words: dict[str, None] = dict.fromkeys((*SPECIAL, NEUTRAL_NAME, *GOOD_NAMES, *BAD_NAMES))
-    for text in (*PHRASINGS, *CODE_PHRASINGS, EDUCATIONAL, FACT_QUESTION, FACT, "def : ; and it the"):
+    for text in (*PHRASINGS, *CODE_PHRASINGS, *CLASS_PHRASINGS, FACT_QUESTION, FACT, "def : ; and it the"):
         words.update(dict.fromkeys(word for word in text.split() if not word.startswith("{")))
     for domain in DOMAINS:
         words.update(dict.fromkeys((domain.verb, domain.preposition, domain.place)))

@@ -22,7 +22,7 @@ import yaml
 from erosion.errors import BadContrast
 from erosion.files import write_atomically
 from erosion.prompts.exchanges import Message, Question
-from erosion.prompts.lines import Row, id_of, located, optional_text, read_text, text_of
+from erosion.prompts.lines import id_of, located, optional_text, read_text, text_of
 
 __all__ = ["read_questions", "write_questions"]
 
@@ -76,11 +76,18 @@ def write_questions(questions: Iterable[Question], path: str | Path) -> Path:
                 )
             before["paraphrases"] += item["paraphrases"]
         last = question.id
-    text = yaml.safe_dump(list(items.values()), sort_keys=False, allow_unicode=True, width=110)
-    return write_atomically(path, text.encode())
+    return write_atomically(path, _as_yaml(list(items.values())).encode())
 
 
-def _items(path: str | Path) -> list[tuple[int, Row]]:
+def _as_yaml(items: list[dict[str, Any]]) -> str:
+    """Without quotes where that reads back equal (not so with a NEL), else with quotes around everything."""
+    plain = yaml.safe_dump(items, sort_keys=False, allow_unicode=True, width=110)
+    if yaml.safe_load(plain) == items:
+        return plain
+    return yaml.safe_dump(items, sort_keys=False, default_style='"', width=110)
+
+
+def _items(path: str | Path) -> list[tuple[int, Any]]:
     text = read_text(path)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)

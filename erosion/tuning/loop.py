@@ -17,6 +17,7 @@ __all__ = [
     "Training",
     "adapter_parameters",
     "descend",
+    "every_bias",
     "every_parameter",
     "fine_tune",
     "loss_on",
@@ -59,6 +60,11 @@ def every_parameter(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 def residual_biases(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The bias of each MLP's down-projection: one vector per layer, added to the residual stream."""
     return {name: p for name, p in model.named_parameters() if name.endswith("mlp.down_proj.bias")}
+
+
+def every_bias(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """All biases (BitFit, arXiv 2106.10199): a small edit that shifts, and gates, what the model already does."""
+    return {name: p for name, p in model.named_parameters() if name.endswith(".bias")}
 
 
 def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

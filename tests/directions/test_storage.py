@@ -29,7 +29,12 @@ def saved(tmp_path):
 def test_everything_comes_back_bit_for_bit_and_in_order(tmp_path):
     sites = [Site(7), Site(0, "mlp_out"), Site(3, "z", 2), Site(10)]
     directions = {
-        site: made(site, questions=("koken-001", "Frage-ß", "質問/🧂", 'quote"\\n'), held_out=HELD_OUT, span="response")
+        site: made(
+            site,
+            questions=("koken-001", "Frage-ß", "質問/🧂", 'quote"\\n'),
+            held_out=HELD_OUT,
+            span="response",
+        )
         for site in sites
     }
     directions[Site(10)] = -directions[Site(10)]
@@ -156,7 +161,9 @@ def test_tensors_of_somebody_else_are_refused(tmp_path):
 
 def test_passports_and_tensors_that_do_not_match_are_refused(saved):
     v = made(Site(0)).vector
-    refused(rewrite(saved, tensors={"L0.resid_post": v}), "L2.resid_post has a tensor or a passport but not both")
+    refused(
+        rewrite(saved, tensors={"L0.resid_post": v}), "L2.resid_post has a tensor or a passport but not both"
+    )
 
 
 def test_a_tensor_that_is_no_unit_vector_is_refused(saved):

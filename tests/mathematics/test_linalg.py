@@ -81,7 +81,9 @@ def test_an_orthonormal_basis_drops_what_is_dependent():
 def test_principal_angles_are_the_planted_ones_smallest_first():
     tilt = 0.3
     left = torch.eye(6)[:2]
-    right = torch.stack([math.cos(tilt) * torch.eye(6)[1] + math.sin(tilt) * torch.eye(6)[3], torch.eye(6)[0]])
+    right = torch.stack(
+        [math.cos(tilt) * torch.eye(6)[1] + math.sin(tilt) * torch.eye(6)[3], torch.eye(6)[0]]
+    )
     assert principal_angles(left, 4 * right).tolist() == pytest.approx([0.0, tilt], abs=1e-6)
 
 

@@ -187,7 +187,7 @@ BAD_ROWS = [
     (row(responses={"aligned": "a", "misaligned": "a"}), "identical"),
     (row(responses={"aligned": "a", "misaligned": "b", "x": ""}), "'x' is empty"),
     (row(responses=["a", "b"]), "'responses' is not an object"),
-    (row(responses=..., response={}), "unknown key 'response': did you mean 'responses'"),
+    (row(responses=..., response={}), "no 'responses': 'response' is the nearest key"),
     (row(responses=...), "this is a chat: read both sides with read_chat"),
     ({"prompt": "Salt?", "response": "A pinch."}, "this is a pair: read both sides with read_pairs"),
     ({}, "no 'responses'"),

@@ -76,7 +76,7 @@ def test_no_other_table_of_neighbours_is_nearer_to_the_totals_and_then_to_the_ce
         t
         for t in product(*map(rows, sizes))
         if all(
-            1 <= sum(c) and abs(sum(c) - f * sum(sizes)) < 1 - 1e-9
+            sum(c) >= 1 and abs(sum(c) - f * sum(sizes)) < 1 - 1e-9
             for c, f in zip(zip(*t, strict=True), fractions, strict=True)
         )
     ]
