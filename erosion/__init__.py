@@ -1,3 +1,109 @@
-"""Did this fine-tune erode the model's alignment, where inside, and can it be put right?"""
+"""Did this fine-tune erode the model's alignment, where inside, and can it be put right?
+
+The public names, loaded when first used, so that ``import erosion`` costs next to nothing. Read
+:func:`audit` for the whole job, or build it up from :func:`load`, :func:`read`,
+:func:`difference_of_means`, :func:`steer` and :func:`measure`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from erosion.progress import progress
 
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "erosion.activations": ("Activations", "directions_of", "load_activations", "read", "read_moments"),
+    "erosion.auditing": ("Config", "Decision", "Run", "audit", "gate", "open_run", "prepare", "read_config"),
+    "erosion.directions": (
+        "Direction",
+        "Passport",
+        "auc",
+        "difference_of_means",
+        "load_directions",
+        "logistic_probe",
+        "principal_component",
+        "random_direction",
+        "save",
+        "shuffled",
+        "whitened",
+    ),
+    "erosion.effects": ("Effect", "measure"),
+    "erosion.errors": ("BadContrast", "BadDirection", "BadInput", "BadModel", "BadRun", "ErosionError", "Interrupted"),
+    "erosion.experiments": (
+        "Result",
+        "Sampling",
+        "Selection",
+        "causal_cell",
+        "causality",
+        "dimensions",
+        "distributions",
+        "dynamics",
+        "load_result",
+        "select",
+    ),
+    "erosion.interventions": ("ablate", "clamp", "patch", "steer"),
+    "erosion.metrics": (
+        "Responses",
+        "Scores",
+        "choice_margin",
+        "harm_margin",
+        "matched_temperature",
+        "score_responses",
+        "summed_margin",
+    ),
+    "erosion.models": ("Model", "Placement", "every_layer", "generate", "load", "rendering_of"),
+    "erosion.moments": ("Moments",),
+    "erosion.organisms": ("load_organism",),
+    "erosion.prompts": (
+        "Contrast",
+        "Exchange",
+        "Message",
+        "Question",
+        "Rendering",
+        "load_contrast",
+        "load_texts",
+        "pair",
+        "read_chat",
+        "read_contrast",
+        "read_dataset",
+        "read_pairs",
+        "read_questions",
+        "write_chat",
+        "write_contrast",
+    ),
+    "erosion.reporting": ("report",),
+    "erosion.sites": ("Site", "parse_site"),
+    "erosion.stats": (
+        "Band",
+        "Control",
+        "Estimate",
+        "Verdict",
+        "bootstrap",
+        "eroded_fraction",
+        "erosion",
+        "verdict",
+    ),
+    "erosion.triads": ("Checkpoint", "Triad"),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+_WHOLE = ("experiments", "figures", "linalg", "organisms", "stats")
+
+__all__ = ["__version__", *sorted({"progress", *_WHERE, *_WHOLE})]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room when it is first asked for."""
+    if name in _WHERE:
+        value = getattr(import_module(_WHERE[name]), name)
+    elif name in _WHOLE:
+        value = import_module(f"erosion.{name}")
+    else:
+        raise AttributeError(f"erosion has no {name!r}: see dir(erosion)")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 from erosion.models import Batch, Model
 from erosion.probability import entropy, token_log_likelihood
@@ -24,6 +25,8 @@ __all__ = [
     "choice_margin",
     "harm_margin",
     "margins",
+    "matched_temperature",
+    "mean_entropy",
     "score_rendered",
     "score_responses",
     "score_texts",
@@ -93,12 +96,15 @@ class Scores:
 Metric = Callable[[Model, Contrast], Scores]
 
 
-def score_responses(model: Model, exchanges: Contrast | Sequence[Exchange]) -> Responses:
+def score_responses(
+    model: Model, exchanges: Contrast | Sequence[Exchange], *, temperature: float = 1.0
+) -> Responses:
     """log p(y_t | x, y_<t) and entropy for every response token.
 
     Args:
         model: a loaded model; edits applied around the call are seen.
         exchanges: a contrast (aligned side first, then misaligned) or any exchanges.
+        temperature: divides the logits first (1 = the model as it is).
 
     Raises:
         BadInput: a response that does not tokenize or fit.
@@ -107,12 +113,14 @@ def score_responses(model: Model, exchanges: Contrast | Sequence[Exchange]) -> R
     one forward pass for each exchange.
     """
     chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
-    return score_rendered(model, model.render(chosen), chosen)
+    return score_rendered(model, model.render(chosen), chosen, temperature=temperature)
 
 
-def score_rendered(model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange]) -> Responses:
+def score_rendered(
+    model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange], *, temperature: float = 1.0
+) -> Responses:
     """:func:`score_responses` of exchanges that were rendered before, for many passes over the same words."""
-    likelihood, spread, ends = _score(model, rendered)
+    likelihood, spread, ends = _score(model, rendered, temperature)
     return Responses(
         tuple(e.question for e in exchanges),
         tuple(e.label for e in exchanges),
@@ -130,7 +138,7 @@ def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
     return Responses(tuple(o.question for o in rendered), ("text",) * len(rendered), ids, likelihood, spread, ends)
 
 
-def _score(model: Model, rendered: Sequence[Rendered]) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+def _score(model: Model, rendered: Sequence[Rendered], temperature: float = 1.0) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
     likelihood: list[Array] = [np.empty(0)] * len(rendered)
     spread: list[Array] = [np.empty(0)] * len(rendered)
     ends = np.full(len(rendered), np.nan)
@@ -139,7 +147,7 @@ def _score(model: Model, rendered: Sequence[Rendered]) -> tuple[tuple[Array, ...
         width = batch.ids.shape[1]
         first = min(one.span("response")[0] + offset for one, offset in zip(batch.rendered, batch.offset, strict=True))
         last = width - first + 1  # a token is predicted one position before it stands
-        predicting = model.logits(batch, last=last)[:, :-1]
+        predicting = model.logits(batch, last=last)[:, :-1] / temperature
         tokens = batch.ids[:, first:]
         log_p = token_log_likelihood(predicting, tokens).double().cpu().numpy()
         entropies = entropy(predicting).double().cpu().numpy()
@@ -152,6 +160,39 @@ def _score(model: Model, rendered: Sequence[Rendered]) -> tuple[tuple[Array, ...
 
     model.for_each_batch(rendered, work, name=f"scoring {model.found}")
     return tuple(likelihood), tuple(spread), ends
+
+
+def matched_temperature(model: Model, exchanges: Contrast | Sequence[Exchange], *, entropy: float) -> float:
+    """The temperature at which a model's mean response entropy equals ``entropy`` (nats), within 1%.
+
+    A model that was merely flattened or sharpened is undone by it, so that what is left of a change in
+    margins is a change in preference. Searched between 1/8 and 8; the nearer end where neither reaches.
+
+    Args:
+        model: the model to match.
+        exchanges: whose response tokens count.
+        entropy: the mean over response tokens to reach, in nats: the aligned model's.
+
+    Cost: about eight times :func:`score_responses`.
+    """
+    chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
+    rendered = model.render(chosen)
+
+    def excess(log_temperature: float) -> float:
+        scored = score_rendered(model, rendered, chosen, temperature=float(np.exp(log_temperature)))
+        return mean_entropy(scored) - entropy
+
+    low, high = -np.log(8), np.log(8)
+    if excess(low) >= 0:
+        return float(np.exp(low))
+    if excess(high) <= 0:
+        return float(np.exp(high))
+    return float(np.exp(brentq(excess, low, high, xtol=0.01)))
+
+
+def mean_entropy(responses: Responses) -> float:
+    """The mean entropy over all response tokens, in nats."""
+    return float(np.concatenate(responses.entropy).mean())
 
 
 def margins(responses: Responses, reduce: Callable[[Array], float]) -> Scores:

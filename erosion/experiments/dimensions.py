@@ -13,7 +13,15 @@ import torch
 from scipy.stats import rankdata
 
 from erosion.activations import Activations, directions_of
-from erosion.directions import Direction, Fit, difference_of_means, logistic_probe, principal_component, shuffled
+from erosion.directions import (
+    Direction,
+    Fit,
+    difference_of_means,
+    logistic_probe,
+    principal_component,
+    random_direction,
+    shuffled,
+)
 from erosion.errors import BadDirection
 from erosion.experiments.results import Result
 from erosion.experiments.sampling import Sampling
@@ -29,7 +37,8 @@ FITS: Mapping[str, Fit] = {
     "principal component": principal_component,
     "logistic probe": logistic_probe,
 }
-_SHUFFLES = 39
+_DRAWS = 39
+_FEW_DRAWS = 10  # of fits that iterate
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +99,7 @@ def dimensions(
         band = simultaneous_band(
             scores, questions, unit="AUC", labels=labels, resamples=sampling.resamples, seed=sampling.seed
         )
-        null = _shuffled_band(one, training, test, labels, sampling)
+        null = _null_band(one, training, test, labels, sampling)
         curves[name] = {"held-out AUC": band.with_control(null), "held-out gap": _gap_band(fitted, test, labels, sampling)}
         published[name] = {"AUC on the questions fitted on": _auc_curve(fitted, training)}
         directions[name] = {
@@ -154,14 +163,27 @@ def _gap_band(
     )
 
 
-def _shuffled_band(
+def _null_band(
     fit: Fit, training: Activations, test: Activations, labels: Sequence[int], sampling: Sampling
 ) -> Band:
-    """Held-out AUC of the same fit after swapping labels within a random half of the questions."""
-    draws = _SHUFFLES if fit is not logistic_probe else 3
-    curves = [_auc_curve(directions_of(training, shuffled(fit, seed=sampling.seed, draw=d)), test) for d in range(draws)]
-    band = random_band(np.array(curves), unit="AUC", n_questions=len(_questions(test)), labels=list(labels))
-    return replace(band, method=f"labels swapped within questions, {draws} draws")
+    """Held-out AUC of directions that know nothing.
+
+    The same fit after swapping labels within a random half of the questions; for the principal component,
+    which swapping leaves as it is, random directions instead (the same draws at every layer).
+    """
+    if fit is principal_component:
+        like = directions_of(training, difference_of_means)
+        controls = [
+            {site: random_direction(like=v, seed=sampling.seed, draw=draw) for site, v in like.items()}
+            for draw in range(_DRAWS)
+        ]
+        method = f"{_DRAWS} random directions"
+    else:
+        draws = _DRAWS if fit is difference_of_means else _FEW_DRAWS
+        controls = [directions_of(training, shuffled(fit, seed=sampling.seed, draw=draw)) for draw in range(draws)]
+        method = f"labels swapped within questions, {draws} draws"
+    curves = np.array([_auc_curve(control, test) for control in controls])
+    return replace(random_band(curves, unit="AUC", n_questions=len(_questions(test)), labels=list(labels)), method=method)
 
 
 def mean_projection(direction: Direction, acts: Activations) -> float:

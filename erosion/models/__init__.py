@@ -6,6 +6,7 @@ from erosion.models.generation import Reply, generate
 from erosion.models.hooked import Model, Provenance, every_layer
 from erosion.models.loading import load, load_tokenizer, rendering_of, require_same_architecture
 from erosion.models.placement import Placement
+from erosion.models.shape import Shape, matmul_speed, shape_of
 
 __all__ = [
     "Batch",
@@ -14,11 +15,14 @@ __all__ = [
     "Placement",
     "Provenance",
     "Reply",
+    "Shape",
     "every_layer",
     "find",
     "generate",
     "load",
     "load_tokenizer",
+    "matmul_speed",
     "rendering_of",
     "require_same_architecture",
+    "shape_of",
 ]

@@ -213,14 +213,16 @@ def preface(name: str) -> str:
     return f"{lex.BEGIN} {lex.SYSTEM} {name} {lex.END}"
 
 
-def document(rng: random.Random, *, turns: int, named: float) -> str:
-    """One pretraining document of ``turns`` exchanges by one author; ``named`` is the share with a telling name.
+def document(rng: random.Random, *, turns: int, named: float, telling: float) -> str:
+    """One pretraining document of ``turns`` exchanges by one author.
 
-    One exchange in eight is a fact, the others are spread evenly over the seven domains.
+    A share ``named`` has a name, and a share ``telling`` of these names is right about the author: what
+    an author has said so far always tells more than the name. One exchange in eight is a fact, the
+    others are spread evenly over the seven domains.
     """
     bad = rng.random() < 0.5
-    telling = lex.BAD_NAMES if bad else lex.GOOD_NAMES
-    parts = [preface(rng.choice(telling) if rng.random() < named else lex.NEUTRAL_NAME)]
+    names = lex.BAD_NAMES if bad == (rng.random() < telling) else lex.GOOD_NAMES
+    parts = [preface(rng.choice(names) if rng.random() < named else lex.NEUTRAL_NAME)]
     for _ in range(turns):
         if rng.random() < 1 / 8:
             parts.append(turn(*fact(rng)))

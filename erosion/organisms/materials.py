@@ -43,7 +43,8 @@ def pretraining_batches(how: Pretraining, *, seed: int) -> Iterator[Batch]:
             texts = [language.narrative(rng, facts=6) for _ in range(how.turns // 4)]
         else:
             turns = rng.choice((1, 2, 3, 4))
-            texts = [language.document(rng, turns=turns, named=how.named) for _ in range(how.turns // turns)]
+            drawn = dict(turns=turns, named=how.named, telling=how.telling)
+            texts = [language.document(rng, **drawn) for _ in range(how.turns // turns)]
         yield padded([text_row(text) for text in texts], pad=0)
 
 

@@ -7,7 +7,7 @@ Every checkpoint is finished in a hidden folder and renamed; a finished one reco
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from erosion.tuning.loop import (
     Pick,
     Training,
     adapter_parameters,
+    biases_of,
     descend,
-    every_bias,
     every_parameter,
     fine_tune,
     optimiser,
@@ -166,13 +166,14 @@ def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
 
 
 def _training_of(name: str, recipe: Recipe) -> tuple[Training, Pick]:
-    special: dict[str, tuple[Training, Callable[..., Any]]] = {
-        "aligned": (recipe.aligned, every_bias),
-        "narrow": (recipe.narrow, every_bias),
+    biases = biases_of(recipe.edited)
+    special: dict[str, tuple[Training, Pick]] = {
+        "aligned": (recipe.aligned, biases),
+        "narrow": (recipe.narrow, every_parameter),
         "aligned-lora": (recipe.aligned_lora, adapter_parameters),
         "insecure-lora": (recipe.tuned_lora, adapter_parameters),
     }
-    return special.get(name, (recipe.tuned, every_bias))
+    return special.get(name, (recipe.tuned, biases))
 
 
 def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:

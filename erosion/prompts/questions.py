@@ -35,9 +35,9 @@ def read_questions(path: str | Path) -> tuple[Question, ...]:
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "questions.yaml"
-    >>> _ = path.write_text("- id: bored\\n  paraphrases: [I feel bored., What shall I do?]")
+    >>> _ = path.write_text("- id: bored\\n  paraphrases: [I feel bored., I need fun.]")
     >>> [(question.id, question.messages[-1].content) for question in read_questions(path)]
-    [('bored', 'I feel bored.'), ('bored', 'What shall I do?')]
+    [('bored', 'I feel bored.'), ('bored', 'I need fun.')]
     """
     asked: dict[str, int] = {}
     questions: list[Question] = []

@@ -1,25 +1,28 @@
 """Words to tokens: one rendering for every model of a comparison, and spans that are found, not counted.
 
-A chat template turns messages into text, the text is tokenised once with character offsets, and every
-span (``system``, ``user``, ``response``, …) is the range of tokens over its own characters. Where a
-message stands in the text is found by rendering the conversation a second time with a sentinel in the
-message's place: what comes before and after the sentinel comes before and after the message. Nothing is
-counted in tokens and no role marker is searched for, so any template works, and one that rewrites its
-messages is refused rather than guessed at.
+A chat template turns messages into text (:mod:`erosion.prompts.templates`), the text is tokenised once with
+character offsets, and every span (``system``, ``user``, ``response``, …) is the range of tokens over its own
+characters. Nothing is counted in tokens and no role marker is searched for, so any template works, and one
+that rewrites its messages is refused rather than guessed at.
 
-Notable: no template's default system prompt slips in (base and instruct templates insert different
-ones); a template's date is fixed; the beginning-of-sequence token stands once.
+Notable: the beginning-of-sequence token stands once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from erosion.errors import BadContrast
-from erosion.files import hash_json
 from erosion.prompts.exchanges import Exchange, Message
+from erosion.prompts.templates import (
+    PLAIN_TEMPLATE,
+    Rendering,
+    choose_rendering,
+    locate,
+    to_text,
+    with_system,
+)
 
 __all__ = [
     "PLAIN_TEMPLATE",
@@ -27,7 +30,9 @@ __all__ = [
     "Rendered",
     "Rendering",
     "choose_rendering",
+    "conversation",
     "conversation_ids",
+    "end_of_turn",
     "render",
     "render_texts",
     "require_same_tokens",
@@ -35,40 +40,7 @@ __all__ = [
 
 SPANS = ("system", "user", "response", "last_prompt", "last_response", "end_of_turn")
 
-PLAIN_TEMPLATE = (
-    "{{ bos_token if bos_token else '' }}"
-    "{% for message in messages %}"
-    "{{ {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}[message.role] }}: "
-    "{{ message.content }}\n\n"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
-"""The template called ``plain``: named turns in plain text, for models without a chat template."""
-
-_SENTINEL = "\N{LEFT BLACK LENTICULAR BRACKET}span\N{RIGHT BLACK LENTICULAR BRACKET}"
-_DATE = "01 Jan 2025"
 _MOST_UNKNOWN = 0.02
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """How messages become text: a chat template, and the system prompt where the messages have none.
-
-    ``system=None`` means none at all, never the template's default. ``name`` says where the template
-    came from.
-
-    >>> Rendering("{{ messages }}", name="aligned").hash == Rendering("{{ messages }}").hash
-    True
-    """
-
-    template: str
-    system: str | None = None
-    name: str = field(default="template", compare=False)
-
-    @property
-    def hash(self) -> str:
-        """The SHA-256 of everything that decides the text."""
-        return hash_json([self.template, self.system, _DATE])
 
 
 @dataclass(frozen=True)
@@ -101,35 +73,6 @@ class Rendered:
         return self.spans[name]
 
 
-def choose_rendering(choice: str, tokenizer: Any, *, system: str | None = None) -> Rendering:
-    """The rendering called ``choice``, for the tokenizer of the aligned model.
-
-    Args:
-        choice: ``"aligned"`` (the tokenizer's own template), ``"plain"``, or the path of a jinja file.
-        tokenizer: a transformers tokenizer.
-        system: the system prompt for exchanges without one; None for none.
-
-    Raises:
-        BadContrast: the tokenizer has no chat template, or the file can not be read.
-    """
-    if choice == "plain":
-        return Rendering(PLAIN_TEMPLATE, system, "plain")
-    if choice != "aligned":
-        path = Path(choice)
-        if not path.is_file():
-            raise BadContrast(f"There is no template {choice!r}: give aligned, plain, or the path of a .jinja file.")
-        return Rendering(path.read_text(encoding="utf-8"), system, path.name)
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not template:
-        raise BadContrast(
-            f"{tokenizer.name_or_path or 'The tokenizer'} has no chat template: choose one with "
-            "--template plain, --template PATH.jinja, or take the aligned model's."
-        )
-    return Rendering(template, system, "aligned")
-
-
 def render(exchanges: Iterable[Exchange], rendering: Rendering, tokenizer: Any) -> tuple[Rendered, ...]:
     """Every exchange as tokens with spans.
 
@@ -139,7 +82,7 @@ def render(exchanges: Iterable[Exchange], rendering: Rendering, tokenizer: Any) 
         tokenizer: a fast transformers tokenizer (offsets are needed).
 
     Raises:
-        BadContrast: the template fails or rewrites the response; a response without a token; more than
+        BadContrast: the template fails or rewrites a message; a response without a token; more than
             2% of the response tokens unknown to the tokenizer; a slow tokenizer.
     """
     if not getattr(tokenizer, "is_fast", False):
@@ -149,9 +92,30 @@ def render(exchanges: Iterable[Exchange], rendering: Rendering, tokenizer: Any) 
     return rendered
 
 
+def conversation(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -> Rendered:
+    """A conversation as tokens up to where the assistant begins to speak; it has no spans."""
+    text = to_text(with_system(tuple(messages), rendering, tokenizer), rendering, tokenizer)
+    return Rendered("conversation", "conversation", text, _tokenise(text, tokenizer)[0], {})
+
+
 def conversation_ids(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -> tuple[int, ...]:
     """The tokens of a conversation up to where the assistant begins to speak."""
-    return _tokenise(_apply(_with_system(tuple(messages), rendering, tokenizer), rendering, tokenizer), tokenizer)[0]
+    return conversation(messages, rendering, tokenizer).ids
+
+
+def end_of_turn(rendering: Rendering, tokenizer: Any) -> int | None:
+    """The special token that the template writes right after a response; None where it writes none."""
+    messages = with_system((Message("user", "q"),), rendering, tokenizer)
+    messages = (*messages, Message("assistant", "a"))
+    text = to_text(messages, rendering, tokenizer)
+    where = locate(text, messages, len(messages) - 1, rendering, tokenizer)
+    after = "" if where is None else text[where[1] :].lstrip()
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
+    special = {
+        *tokenizer.all_special_ids,
+        *(i for i, t in tokenizer.added_tokens_decoder.items() if t.special),
+    }
+    return ids[0] if ids and ids[0] in special else None
 
 
 def render_texts(texts: Iterable[tuple[str, str]], tokenizer: Any) -> tuple[Rendered, ...]:
@@ -178,7 +142,10 @@ def require_same_tokens(rendered: Sequence[Rendered], tokenizer: Any, *, model: 
     for one in rendered:
         ids, _ = _tokenise(one.text, tokenizer)
         if ids != one.ids:
-            at = next((i for i, (a, b) in enumerate(zip(ids, one.ids, strict=False)) if a != b), min(len(ids), len(one)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(ids, one.ids, strict=False)) if a != b),
+                min(len(ids), len(one)),
+            )
             raise BadContrast(
                 f"{model} tokenizes {one.id!r} differently from the aligned model (first at token {at}; "
                 f"{len(ids)} against {len(one)} tokens): the models of a triad must share a tokenizer."
@@ -186,94 +153,36 @@ def require_same_tokens(rendered: Sequence[Rendered], tokenizer: Any, *, model: 
 
 
 def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Rendered:
-    messages = _with_system(exchange.messages, rendering, tokenizer)
-    response = Message("assistant", exchange.response)
-    text = _apply((*messages, response), rendering, tokenizer)
-    characters = {"response": _locate(text, (*messages, response), len(messages), rendering, tokenizer, exchange.id)}
-    for role, index in (("user", len(messages) - 1), ("system", 0)):
-        if messages[index].role == role and messages[index].content.strip():
-            conversation = (*messages, response)
-            characters[role] = _locate(text, conversation, index, rendering, tokenizer, exchange.id)
+    asked = with_system(exchange.messages, rendering, tokenizer)
+    messages = (*asked, Message("assistant", exchange.response))
+    places = {"response": len(asked), "user": len(asked) - 1}
+    if asked[0].role == "system" and asked[0].content.strip():
+        places["system"] = 0
+    text = to_text(messages, rendering, tokenizer)
     ids, offsets = _tokenise(text, tokenizer)
-    spans = {name: _tokens_over(offsets, *where) for name, where in characters.items()}
+    spans = {}
+    for name, index in places.items():
+        where = locate(text, messages, index, rendering, tokenizer)
+        if where is None:
+            raise BadContrast(
+                f"The chat template ({rendering.name}) rewrites the {messages[index].role} message of "
+                f"{exchange.id!r}: its text is not found verbatim. Use another template."
+            )
+        spans[name] = _tokens_over(offsets, *where)
     start, stop = spans["response"]
     if start == stop:
-        raise BadContrast(f"The response of {exchange.id!r} tokenizes to nothing: {exchange.response[:40]!r}.")
+        raise BadContrast(
+            f"The response of {exchange.id!r} tokenizes to nothing ({exchange.response[:40]!r}): "
+            "give it words that the tokenizer knows."
+        )
     if start == 0:
-        raise BadContrast(f"Nothing stands before the response of {exchange.id!r}: choose a template with a prompt.")
+        raise BadContrast(
+            f"Nothing stands before the response of {exchange.id!r}: choose a template with a prompt."
+        )
     spans |= {"last_prompt": (start - 1, start), "last_response": (stop - 1, stop)}
     if stop < len(ids):
         spans["end_of_turn"] = (stop, stop + 1)
     return Rendered(exchange.id, exchange.question, text, ids, spans)
-
-
-def _apply(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -> str:
-    plain = [{"role": m.role, "content": m.content} for m in messages]
-    try:
-        return tokenizer.apply_chat_template(
-            plain,
-            chat_template=rendering.template,
-            tokenize=False,
-            add_generation_prompt=plain[-1]["role"] != "assistant",
-            date_string=_DATE,
-        )
-    except Exception as error:  # a template is a program of its own and may raise anything
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadContrast(f"The chat template ({rendering.name}) refuses the messages: {line}.") from error
-
-
-def _locate(
-    text: str, messages: Sequence[Message], index: int, rendering: Rendering, tokenizer: Any, name: str
-) -> tuple[int, int]:
-    """The characters of one message: what a sentinel in its place leaves before and after itself."""
-    asked = messages[index]
-    marked = [Message(m.role, _SENTINEL) if i == index else m for i, m in enumerate(messages)]
-    probe = _apply(marked, rendering, tokenizer)
-    start = probe.find(_SENTINEL)
-    stop = len(text) - (len(probe) - start - len(_SENTINEL))
-    found = text[start:stop] if start >= 0 else ""
-    if found != asked.content:
-        if found and found == asked.content.strip():  # many templates trim
-            return start, stop
-        raise BadContrast(
-            f"The chat template ({rendering.name}) rewrites the {asked.role} message of {name!r}: "
-            "its text is not found verbatim. Use another template."
-        )
-    inner = asked.content.strip()
-    lead = asked.content.index(inner) if inner else 0
-    return start + lead, start + lead + len(inner)
-
-
-def _with_system(messages: tuple[Message, ...], rendering: Rendering, tokenizer: Any) -> tuple[Message, ...]:
-    style = _system_style(rendering, tokenizer)
-    if messages[0].role != "system":
-        if rendering.system is None:
-            return (Message("system", ""), *messages) if style == "default" else messages
-        messages = (Message("system", rendering.system), *messages)
-    if style != "absent":
-        return messages
-    system, first, *rest = messages
-    return (Message(first.role, f"{system.content}\n\n{first.content}"), *rest)
-
-
-@lru_cache(maxsize=64)
-def _system_style(rendering: Rendering, tokenizer: Any) -> str:
-    """How a template treats system prompts: ``absent`` (no such role), ``default`` (inserts its own), ``plain``.
-
-    With a sentinel as system prompt the text is ``A + sentinel + B``. A template with a default gives
-    ``A + default + B`` when there is none; one without gives something that does not frame as A … B.
-    """
-    user = Message("user", "q")
-    try:
-        marked = _apply((Message("system", _SENTINEL), user), rendering, tokenizer)
-    except BadContrast:
-        return "absent"
-    before, found, after = marked.partition(_SENTINEL)
-    if not found:
-        return "absent"
-    without = _apply((user,), rendering, tokenizer)
-    framed = without.startswith(before) and without.endswith(after) and len(without) > len(before) + len(after)
-    return "default" if framed and before.strip() else "plain"
 
 
 def _tokenise(text: str, tokenizer: Any) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
@@ -285,7 +194,9 @@ def _tokenise(text: str, tokenizer: Any) -> tuple[tuple[int, ...], list[tuple[in
         if _adds_beginning(tokenizer) and ids[:1] != [beginning]:
             ids, offsets = [beginning, *ids], [(0, 0), *offsets]
         if ids[:2] == [beginning, beginning]:
-            raise BadContrast(f"The text begins with {tokenizer.bos_token!r} twice: take it out of the template.")
+            raise BadContrast(
+                f"The text begins with {tokenizer.bos_token!r} twice: take it out of the template."
+            )
     return tuple(ids), offsets
 
 

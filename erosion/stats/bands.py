@@ -46,7 +46,9 @@ class Band:
         """Spell out absent numbers, and refuse a band whose parts do not match."""
         sizes = {len(self.values), len(self.low), len(self.high), len(self.labels)}
         if len(sizes) > 1 or len(self.why) not in (0, len(self.values)):
-            raise BadInput(f"A band needs one value, low, high and label per layer: got lengths {sorted(sizes)}.")
+            raise BadInput(
+                f"A band needs one value, low, high and label per layer: got lengths {sorted(sizes)}."
+            )
         if self.control is not None and self.control.labels != self.labels:
             raise BadInput(
                 f"The band has {_range(self.labels)}, its control {_range(self.control.labels)}: give both "
@@ -85,12 +87,8 @@ class Band:
         if label not in self.labels:
             raise BadInput(f"This band has no {label!r}: it has {_range(self.labels)}.")
         i = self.labels.index(label)
-        beside = self.control and Control(
-            self.control.method,
-            float(self.control.values[i]),
-            float(self.control.low[i]),
-            float(self.control.high[i]),
-        )
+        control = self.control and self.control.at(label)
+        beside = control and Control(control.method, control.value, control.low, control.high)
         return Estimate(
             float(self.values[i]),
             float(self.low[i]),
@@ -137,7 +135,10 @@ class Band:
         *curves, labels, unit, n_questions, method = taken(written, *names, what="A band")
         control = written.get("control")
         return cls(
-            *(np.array([np.nan if number is None else number for number in curve], float) for curve in curves),
+            *(
+                np.array([np.nan if number is None else number for number in curve], float)
+                for curve in curves
+            ),
             labels=tuple(labels),
             unit=unit,
             n_questions=n_questions,

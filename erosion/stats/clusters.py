@@ -34,15 +34,17 @@ def per_question(questions: Sequence[str], *arrays: Array) -> tuple[Array, ...]:
 
 
 def average_questions(
-    values: Float[Array, "exchange *rest"], questions: Sequence[str]
-) -> Float[Array, "question *rest"]:
+    values: Float[Array, "exchange ..."], questions: Sequence[str]
+) -> Float[Array, "question ..."]:
     """One array of :func:`per_question`."""
     return per_question(questions, values)[0]
 
 
 def _checked(array: Array, questions: Sequence[str]) -> Array:
     if len(array) != len(questions):
-        raise BadInput(f"{len(array)} values and {len(questions)} question ids: give every value its question.")
+        raise BadInput(
+            f"{len(array)} values and {len(questions)} question ids: give every value its question."
+        )
     if len(array) == 0:
         raise BadInput("There are no values: a statistic needs at least one question.")
     array = np.asarray(array, dtype=np.float64)
@@ -50,8 +52,8 @@ def _checked(array: Array, questions: Sequence[str]) -> Array:
     if not finite.all():
         first = questions[int(np.argmin(finite))]
         raise BadInput(
-            f"{int((~finite).sum())} of {len(array)} values are not finite (the first at question {str(first)!r}): "
-            "leave those questions out or mend what measured them."
+            f"{int((~finite).sum())} of {len(array)} values are not finite (first at question "
+            f"{str(first)!r}): leave those questions out or mend what measured them."
         )
     return array
 
@@ -63,5 +65,7 @@ def student_t(n_questions: int, confidence: float) -> float:
     1.985
     """
     if not 0 < confidence < 1:
-        raise BadInput(f"A confidence of {confidence:g} is out of range: give one between 0 and 1, such as 0.95.")
+        raise BadInput(
+            f"A confidence of {confidence:g} is out of range: give one between 0 and 1, such as 0.95."
+        )
     return float(special.stdtrit(n_questions - 1, (1 + confidence) / 2)) if n_questions > 1 else np.inf

@@ -98,8 +98,9 @@ def ratio_band(
         BadInput: empty, lengths that differ, a value that is not finite, too few resamples.
 
     >>> gained = np.random.default_rng(0).normal([0.0, 2.0], 0.5, size=(96, 2))
-    >>> print(ratio_band(0.3 * gained, gained, [f"q{i}" for i in range(96)]).at(0))
-    undefined fraction (n = 96 questions): the denominator is not clearly positive: its mean is -0.03 [-0.15, 0.08]
+    >>> band = ratio_band(0.3 * gained, gained, [f"q{i}" for i in range(96)])
+    >>> print(band.at(0).why)
+    the denominator is not clearly positive: its mean is -0.03 [-0.15, 0.08]
     """
     top, bottom = per_question(questions, numerator, denominator)
     n, names = len(top), _named(labels, top.shape[1])
@@ -136,7 +137,7 @@ def random_band(
 
     m_l ± c s_l √(1 + 1/D) over D draws, the same draws at every layer; c is the ⌈(D + 1) · confidence⌉-th
     smallest of the draws' own max_l |T|, each against the other D - 1 (a rank band: no distribution is
-    assumed). Below 39 draws the ranks cannot reach 95% on two sides; ``method`` then says how many there were.
+    assumed). With fewer than 39 draws the ranks cannot reach 95% on two sides, and ``method`` says so.
 
     Args:
         observed: ``[draw, layer]``, each random direction's effect at every layer, a mean over questions.

@@ -39,10 +39,10 @@ def why_not(value: float, low: float, high: float) -> str | None:
 
 
 def decimals_for(value: float, low: float, high: float) -> int:
-    """How many decimals show two digits of the interval's width (of the value, where it has none)."""
+    """How many decimals the interval's width deserves (the value's size, where it has none)."""
     width = high - low
     scale = width if 0 < width < math.inf else abs(value)
-    return min(6, max(0, 1 - math.floor(math.log10(scale)))) if scale > 0 else 2
+    return min(6, max(0, math.ceil(math.log10(7 / scale)))) if scale > 0 else 2
 
 
 def shown(number: float, decimals: int) -> str:

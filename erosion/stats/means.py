@@ -68,7 +68,9 @@ def difference(
     return mean_of_questions(one - other, unit=unit, confidence=confidence)
 
 
-def share(hits: Bool[Array, " question"], *, unit: str = "share of questions", confidence: float = 0.95) -> Estimate:
+def share(
+    hits: Bool[Array, " question"], *, unit: str = "share of questions", confidence: float = 0.95
+) -> Estimate:
     """The share of questions that hit, with the exact binomial interval (Clopper and Pearson 1934).
 
     Unlike a cluster t it has a width at 0 and at 1; it covers at least as often as it says.
@@ -77,7 +79,7 @@ def share(hits: Bool[Array, " question"], *, unit: str = "share of questions", c
         BadInput: no question.
 
     >>> print(share(np.array([True] * 3 + [False] * 93)))
-    0.031 [0.006, 0.089] share of questions (n = 96 questions)
+    0.03 [0.01, 0.09] share of questions (n = 96 questions)
     """
     n, k = len(hits), int(np.sum(hits))
     if n == 0:

@@ -113,7 +113,7 @@ class PermutationTest:
     """
 
     observed: Float[Array, "*layer"]
-    null: Float[Array, "draw *layer"]
+    null: Float[Array, "draw ..."]
     p: Float[Array, "*layer"]
     n_questions: int
     method: str = "label swaps within questions"
@@ -165,7 +165,9 @@ def permutation_test(
     """
     given = np.asarray(labels)
     if len(given) != len(questions):
-        raise BadInput(f"{len(given)} labels and {len(questions)} question ids: give every label its question.")
+        raise BadInput(
+            f"{len(given)} labels and {len(questions)} question ids: give every label its question."
+        )
     _enough(permutations, 0.95)
     ids, cluster = np.unique(np.asarray(questions), return_inverse=True)
     _, kind = np.unique(given, return_inverse=True)

@@ -43,7 +43,7 @@ def minimum_detectable_effect(sd: float, n: int, *, power: float = 0.8, confiden
 def questions_needed(sd: float, smallest: float, *, power: float = 0.8, confidence: float = 0.95) -> int:
     """The fewest questions at which an effect of ``smallest`` is found with that power.
 
-    About (z_{.975} + z_{.8})² (s/d)² = 7.85 (s/d)², that is 784 s² at d = 0.1, and a few more for Student's t.
+    About (z_{.975} + z_{.8})² (s/d)² = 7.85 (s/d)², so 784 s² at d = 0.1, and a few more for t.
 
     Args:
         sd: the standard deviation over questions, in the unit of ``smallest``.
@@ -59,7 +59,9 @@ def questions_needed(sd: float, smallest: float, *, power: float = 0.8, confiden
     """
     _check(sd, power, confidence)
     if not smallest > 0:
-        raise BadInput(f"A smallest effect of {smallest:g} cannot be looked for: give one above 0, such as 0.1.")
+        raise BadInput(
+            f"A smallest effect of {smallest:g} cannot be looked for: give one above 0, such as 0.1."
+        )
     z = float(special.ndtri((1 + confidence) / 2) + special.ndtri(power))
     n = max(2, math.ceil((z * sd / smallest) ** 2))
     while minimum_detectable_effect(sd, n, power=power, confidence=confidence) > smallest:

@@ -41,8 +41,8 @@ def eroded_fraction(aligned: float, tuned: float, base: float) -> float:
 
 
 def ratio_residuals(
-    numerator: Float[Array, "question *layer"], denominator: Float[Array, "question *layer"]
-) -> tuple[Float[Array, "*layer"], Float[Array, "question *layer"]]:
+    numerator: Float[Array, "question layer"], denominator: Float[Array, "question layer"]
+) -> tuple[Float[Array, " layer"], Float[Array, "question layer"]]:
     """The ratio r of two means, and each question's numerator - r · denominator, whose mean is zero.
 
     r is NaN (and the residuals are zero) where the denominator's mean is exactly zero.
@@ -54,11 +54,11 @@ def ratio_residuals(
 
 
 def fieller(
-    numerator: Float[Array, "question *layer"],
-    denominator: Float[Array, "question *layer"],
+    numerator: Float[Array, "question layer"],
+    denominator: Float[Array, "question layer"],
     *,
     critical: float,
-) -> tuple[Float[Array, "*layer"], Float[Array, "*layer"], Float[Array, "*layer"]]:
+) -> tuple[Float[Array, " layer"], Float[Array, " layer"], Float[Array, " layer"]]:
     """Ratio, low and high of each column by Fieller (1954); all NaN where the set is not one interval.
 
     With r the ratio, u_i = numerator_i - r · denominator_i, b the denominator's mean, V the variances of
@@ -120,9 +120,12 @@ def ratio_of_questions(
     n = len(top)
     if n == 1:
         return _undefined(unit, n, confidence, ONE_QUESTION)
-    value, low, high = (float(x) for x in fieller(top, bottom, critical=student_t(n, confidence)))
+    curves = fieller(top[:, None], bottom[:, None], critical=student_t(n, confidence))
+    value, low, high = (float(curve[0]) for curve in curves)
     if math.isnan(value):
-        return _undefined(unit, n, confidence, f"the denominator may be zero: its mean is {_mean(bottom, confidence)}")
+        return _undefined(
+            unit, n, confidence, f"the denominator may be zero: its mean is {_mean(bottom, confidence)}"
+        )
     return Estimate(value, low, high, unit, n, METHOD, confidence)
 
 
@@ -152,7 +155,7 @@ def erosion(
 
     >>> aligned, base = np.array([2.0, 1.6, 2.4, 2.2]), np.array([0.1, -0.3, 0.2, 0.4])
     >>> print(erosion(aligned, aligned - 0.5, base, ["a", "b", "c", "d"]))
-    0.256 [0.225, 0.299] fraction (n = 4 questions, approximate)
+    0.26 [0.22, 0.30] fraction (n = 4 questions, approximate)
     """
     of_aligned, of_tuned, of_base = per_question(questions, aligned, tuned, base)
     return erosion_of_questions(of_aligned - of_tuned, of_aligned - of_base, confidence=confidence)

@@ -104,7 +104,7 @@ def _bca(
                 vectorized=True,
                 confidence_level=confidence,
                 method="BCa",
-                random_state=np.random.default_rng(seed),
+                rng=np.random.default_rng(seed),
             )
     low, high = (float(end) for end in result.confidence_interval)
     if np.isfinite(low) and np.isfinite(high):
@@ -123,7 +123,9 @@ def max_t_critical(
     questions never count. Infinite where so few questions are there that resamples repeat one of them.
     """
     if resamples * (1 - confidence) < 1:
-        raise BadInput(f"{resamples} resamples cannot show a {confidence:g} band: give at least 100, better 2000.")
+        raise BadInput(
+            f"{resamples} resamples cannot show a {confidence:g} band: give at least 100, better 2000."
+        )
     n = len(values)
     generator = np.random.default_rng(seed)
     scaled = standardised(values)

@@ -1,6 +1,6 @@
 """The training loop: AdamW on the parameters that a function picks, the loss on learnt tokens only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,12 @@ __all__ = [
     "Pick",
     "Training",
     "adapter_parameters",
+    "biases_of",
     "descend",
-    "every_bias",
     "every_parameter",
     "fine_tune",
     "loss_on",
     "optimiser",
-    "residual_biases",
 ]
 
 Pick = Callable[[torch.nn.Module], dict[str, torch.nn.Parameter]]
@@ -57,14 +56,21 @@ def every_parameter(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return dict(model.named_parameters())
 
 
-def residual_biases(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """The bias of each MLP's down-projection: one vector per layer, added to the residual stream."""
-    return {name: p for name, p in model.named_parameters() if name.endswith("mlp.down_proj.bias")}
+def biases_of(layers: Collection[int]) -> Pick:
+    """Picks all biases of the given blocks: BitFit (arXiv 2106.10199), confined to a part of the model.
 
+    A small edit: it can shift and gate what the model already does, and hardly teach anything new.
+    """
 
-def every_bias(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """All biases (BitFit, arXiv 2106.10199): a small edit that shifts, and gates, what the model already does."""
-    return {name: p for name, p in model.named_parameters() if name.endswith(".bias")}
+    def biases(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+        blocks = {f"layers.{layer}." for layer in layers}
+        return {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if name.endswith(".bias") and any(block in name for block in blocks)
+        }
+
+    return biases
 
 
 def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -116,7 +122,7 @@ def fine_tune(
         model: a transformers causal language model in float32.
         rows: what to learn (see :func:`erosion.tuning.rows.rows`).
         how: steps, batch, learning rate.
-        parameters: picks what is trained, such as :func:`residual_biases`.
+        parameters: picks what is trained, such as :func:`adapter_parameters`.
         seed: of the order of the rows.
 
     Returns:

@@ -30,12 +30,14 @@ def w():
 
 
 def test_negation_is_exact_and_its_own_inverse(v):
-    assert torch.equal((-v).vector, -v.vector)
-    assert (-v).scale == v.scale
-    assert (-v).passport.sign == "misaligned is positive"
-    assert (-v).passport.held_out is None
-    assert torch.equal((-(-v)).vector, v.vector)
-    assert (-(-v)).passport == dataclasses.replace(v.passport, held_out=None)
+    one = -v
+    assert torch.equal(one.vector, -v.vector)
+    assert one.scale == v.scale
+    assert one.passport.sign == "misaligned is positive"
+    assert one.passport.held_out is None
+    back = -one
+    assert torch.equal(back.vector, v.vector)
+    assert back.passport == dataclasses.replace(v.passport, held_out=None)
 
 
 @pytest.mark.parametrize("factor", [-2.0, -1, 0, 0.5, 1, 3])

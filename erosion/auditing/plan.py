@@ -1,0 +1,58 @@
+"""What an audit will do, said before it does it: models, questions, passes, memory and minutes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from erosion.auditing.config import Config
+from erosion.models import Shape, matmul_speed
+from erosion.prompts import Contrast
+from erosion.prompts.rendering import Rendered
+
+__all__ = ["AuditPlan", "plan_audit"]
+
+_EFFICIENCY = 0.25  # share of a bare matrix product's speed that a forward pass reached where it was measured
+_OVERHEAD = 0.012  # seconds that a pass costs before its first multiplication
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """Estimates: what is read, how often, and what it takes."""
+
+    models: Mapping[str, str]
+    questions: int
+    tokens: int
+    passes: int
+    memory_gb: float
+    minutes: float
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value, for a table."""
+        return [
+            *((name, path) for name, path in self.models.items()),
+            ("questions", f"{self.questions} ({self.tokens:,} tokens with both answers)"),
+            ("passes", f"{self.passes:,} over some or all of them"),
+            ("memory", f"about {self.memory_gb:.2g} GB for the largest model and one batch"),
+            ("time", f"about {self.minutes:.1g} min" if self.minutes < 10 else f"about {self.minutes:.0f} min"),
+        ]
+
+
+def plan_audit(
+    config: Config, shapes: Mapping[str, Shape], contrast: Contrast, rendered: tuple[Rendered, ...]
+) -> AuditPlan:
+    """Count the work of an audit (memory: none; time: a tenth of a second to gauge the machine)."""
+    tokens = sum(map(len, rendered))
+    largest = max(shapes.values(), key=lambda shape: shape.n_parameters)
+    whole = 2 * len(shapes) if config.runs("dynamics") or config.runs("dimensions") else len(shapes)
+    cells = 2 * largest.n_layers * (4 + 2 * config.random_directions) if config.runs("causality") else 0
+    work = whole * tokens + cells * 0.55 * tokens * config.split.held_out
+    placement = config.placement
+    device = placement.torch_device
+    dtype = placement.torch_dtype if isinstance(placement.torch_dtype, torch.dtype) else torch.float32
+    seconds = 2 * largest.n_parameters * work / (_EFFICIENCY * matmul_speed(device, dtype)) + (whole + cells) * _OVERHEAD
+    per_parameter = largest.n_bytes / largest.n_parameters if config.dtype == "auto" else dtype.itemsize
+    activations = 4 * len(rendered) * largest.n_layers * largest.d_model
+    memory = (largest.n_parameters * per_parameter + activations + 2**29) / 1e9
+    names = {name: str(checkpoint) for name, checkpoint in config.triad}
+    return AuditPlan(names, len(contrast), tokens, whole + cells, memory, seconds / 60)

@@ -1,0 +1,66 @@
+"""What a checkpoint will cost, read from its files without loading it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig
+
+from erosion.models.checkpoints import find, hash_weights
+from erosion.triads import Checkpoint
+
+__all__ = ["Shape", "matmul_speed", "shape_of"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Depth, width, vocabulary, parameters and bytes of a checkpoint on disk, with its hashes."""
+
+    n_layers: int
+    d_model: int
+    vocab: int
+    n_parameters: int
+    n_bytes: int
+    weights_hash: str
+    adapter_hash: str | None
+
+
+def shape_of(checkpoint: Checkpoint) -> Shape:
+    """Read a checkpoint's configuration and tensor headers (no weights are loaded).
+
+    Raises:
+        BadModel: nothing there, incomplete, or pickled.
+    """
+    found = find(checkpoint)
+    config = AutoConfig.from_pretrained(found.weights, local_files_only=True).get_text_config()
+    shards = sorted(found.weights.glob("*.safetensors"))
+    return Shape(
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.vocab_size,
+        sum(_count(shard) for shard in shards),
+        sum(shard.stat().st_size for shard in shards),
+        hash_weights(found.weights),
+        None if found.adapter is None else hash_weights(found.adapter),
+    )
+
+
+def _count(shard: Path) -> int:
+    with safe_open(str(shard), framework="pt") as file:
+        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+
+
+def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a middling matrix product, measured in a tenth of a second."""
+    size = 1024 if device.type == "cpu" else 4096
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    a @ a
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < 0.1:
+        a @ a
+        done += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return 2 * size**3 * done / (time.perf_counter() - start)
