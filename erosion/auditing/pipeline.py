@@ -44,6 +44,7 @@ def audit(
     contrast: Contrast | str | Path | None = None,
     *,
     out: str | Path | None = None,
+    prepared: Prepared | None = None,
     **options: Any,
 ) -> Run:
     """Compute every number of an audit into a run folder; a killed audit resumes where it stopped.
@@ -52,6 +53,7 @@ def audit(
         triad: base (or none), aligned and tuned.
         contrast: a contrast, a built-in name, or a path of JSONL.
         out: the run folder.
+        prepared: what :func:`prepare` gave, in place of all other arguments.
         options: any key of :class:`Config` (``seed``, ``trained_domains``, ``dtype``, …), or ``config``, a
             path of CONFIG.yaml that the other arguments override.
 
@@ -68,7 +70,7 @@ def audit(
     """
     if out is not None:
         options["out"] = str(out)
-    prepared = prepare(triad, contrast, **options)
+    prepared = prepared or prepare(triad, contrast, **options)
     described = f"{prepared.config.tuned} against {prepared.config.aligned} on {prepared.contrast.name}"
     with opened(prepared.config.out, prepared.identity, described) as folder:
         manifest = _manifest(prepared, described)

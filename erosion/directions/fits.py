@@ -72,7 +72,7 @@ def whitened(
     their say. S is shrunk toward its diagonal (Ledoit and Wolf 2004, on standardised dimensions, as
     scikit-learn's LDA does), so it can be inverted with fewer exchanges than dimensions, and the huge
     ones do not decide how far the small ones are shrunk. Memory: about three d_model x d_model
-    matrices in float64; time O(d_model^3), 3 s at 4096 on one core.
+    matrices in float64; time O(d_model^3), some 5 s at 4096 on one core.
 
     Raises:
         BadDirection: fewer than two exchanges a side, NaN or infinity, different widths, equal means,

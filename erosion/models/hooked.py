@@ -7,72 +7,54 @@ here and nowhere else. Every pass runs without a key-value cache except generati
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import torch
 
-from erosion.directions import check_fits_model
-from erosion.errors import BadInput, ErosionError
+from erosion.errors import BadInput
 from erosion.interventions import Intervention
 from erosion.models.adapters import Adapters
+from erosion.models.anatomy import Anatomy
 from erosion.models.batches import Batch, Plan, for_each_batch, make_batch, plan_batches, position_ids
+from erosion.models.canary import Canary
 from erosion.models.checkpoints import Found, find
+from erosion.models.passes import Passes
+from erosion.models.provenance import Provenance
 from erosion.prompts.exchanges import Exchange
 from erosion.prompts.rendering import Rendered, Rendering, choose_rendering, render
 from erosion.shapes import Float, Tensor
 from erosion.sites import Site
 from erosion.triads import Checkpoint
 
-__all__ = ["Model", "Provenance", "every_layer"]
+__all__ = ["Model", "Provenance", "every_layer", "require_site"]
 
 Hook = tuple[Site, Callable[[Tensor], Tensor | None]]
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """What a number was measured on: which model, in which precision, by which kernel."""
-
-    model: str
-    architecture: str
-    weights_hash: str
-    adapter_hash: str | None
-    adapter_scale: float | None
-    tokenizer_hash: str
-    dtype: str
-    kernel: str
-    device: str
-    n_layers: int
-    d_model: int
-    n_parameters: int
-    wrap_error: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-
+@dataclass(eq=False, repr=False)
 class Model:
-    """A wrapped checkpoint; made by :func:`erosion.load`, closed by leaving its ``with`` block."""
+    """A wrapped checkpoint; made by :func:`erosion.load`, closed by leaving its ``with`` block.
 
-    def __init__(
-        self,
-        hf: Any,
-        bridge: Any,
-        tokenizer: Any,
-        found: Found,
-        adapters: Adapters,
-        provenance: Provenance,
-        rendering: Rendering | None,
-        batch_tokens: int | None,
-    ) -> None:
-        self.hf, self.bridge, self.tokenizer = hf, bridge, tokenizer
-        self.found, self.adapters, self.provenance = found, adapters, provenance
-        self._rendering = rendering
-        self.batch_tokens = batch_tokens or _affordable_tokens(hf)
-        self.batch: Batch | None = None
-        self.passes = 0
-        hf.base_model.register_forward_pre_hook(self._count)
+    ``hf`` is the transformers model, ``bridge`` TransformerLens' hooks in it, ``found`` and ``provenance``
+    which checkpoint it is at present, ``passes`` what is running.
+    """
+
+    hf: Any
+    bridge: Any
+    tokenizer: Any
+    found: Found
+    adapters: Adapters
+    provenance: Provenance
+    given: Rendering | None = None
+    batch_tokens: int = 4096
+    passes: Passes = field(init=False)
+    anatomy: Anatomy = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count passes."""
+        self.passes, self.anatomy = Passes(self.hf), Anatomy.of(self.hf, self.bridge)
 
     def __enter__(self) -> Self:
         """The model itself."""
@@ -89,35 +71,35 @@ class Model:
 
     def close(self) -> None:
         """Free the memory; the model can not be used afterwards."""
-        self.hf = self.bridge = self.batch = None
+        self.hf = self.bridge = _Closed(str(self.found))
+        self.adapters = Adapters({}, {}, ())
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _count(self, *_: object) -> None:
-        self.passes += 1
-
     @property
     def n_layers(self) -> int:
         """The number of blocks."""
-        return self.provenance.n_layers
+        return self.anatomy.n_layers
 
     @property
     def d_model(self) -> int:
         """The width of the residual stream."""
-        return self.provenance.d_model
+        return self.anatomy.d_model
 
     @property
+    def batch(self) -> Batch | None:
+        """The batch of the present pass, where there is one."""
+        return self.passes.batch
+
+    @cached_property
     def rendering(self) -> Rendering:
         """How messages become text here; refused in words when the tokenizer has no template."""
-        if self._rendering is None:
-            self._rendering = choose_rendering("aligned", self.tokenizer)
-        return self._rendering
+        return self.given or choose_rendering("aligned", self.tokenizer)
 
     def render(self, exchanges: Sequence[Exchange]) -> tuple[Rendered, ...]:
         """The exchanges as tokens with spans, refused where they do not fit the context."""
-        rendered = render(exchanges, self.rendering, self.tokenizer)
-        return require_context(self, rendered)
+        return require_context(self, render(exchanges, self.rendering, self.tokenizer))
 
     def plan(self, rendered: Sequence[Rendered]) -> Plan:
         """Length-sorted batches of at most ``batch_tokens`` padded tokens."""
@@ -135,11 +117,10 @@ class Model:
     @contextmanager
     def running(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
         """Make ``batch`` the one that scoped edits refer to; yields the arguments of the pass."""
-        self.batch = batch
-        try:
+        if not isinstance(batch, Batch):
+            raise BadInput("A padded tensor without its mask reads wrong: make a Batch (model.batch_of).")
+        with self.passes.about(batch.scope, batch):
             yield {"input_ids": batch.ids, "attention_mask": batch.mask, "position_ids": position_ids(batch.mask)}
-        finally:
-            self.batch = None
 
     @torch.no_grad()
     def run(self, batch: Batch) -> None:
@@ -175,66 +156,40 @@ class Model:
             BadInput: a site that the model does not have, or a direction made for another model.
             ErosionError: an edit that did not fire or changed nothing.
         """
-        canaries = [_Canary(self, edit) for edit in interventions]
-        before = self.passes
-        with self.hooked([(canary.edit.at, canary) for canary in canaries]):
+        canaries = [Canary(edit, self.anatomy, self.passes) for edit in interventions]
+        with self.passes.watched(canaries), self.hooked([(canary.edit.at, canary) for canary in canaries]):
             yield
         for canary in canaries:
-            canary.prove(self.passes - before)
+            canary.prove()
 
     @contextmanager
     def using(self, checkpoint: Checkpoint) -> Iterator[Self]:
-        """Be another checkpoint on the same weights inside the block (adapter on, off or scaled)."""
-        was, provenance = self.found, self.provenance
-        self._switch(find(checkpoint))
+        """Be another checkpoint on the same weights inside the block (adapter on, off or scaled).
+
+        Raises:
+            BadModel: its adapter was not loaded with this model.
+            BadInput: it stands on other weights.
+        """
+        was, provenance, found = self.found, self.provenance, find(checkpoint)
+        if found.weights != was.weights:
+            raise BadInput(f"{found} stands on other weights than {was}: load it by itself.")
+        self.adapters.use(found.adapter, found.scale)
+        self.found, self.provenance = found, provenance.of(found)
         try:
             yield self
         finally:
-            self._switch(was)
-            self.provenance = provenance
-
-    def _switch(self, found: Found) -> None:
-        if found.weights != self.found.weights:
-            raise BadInput(f"{found} stands on other weights than {self.found}: load it by itself.")
-        self.adapters.use(found.adapter, found.scale)
-        self.found = found
-        self.provenance = described(self.provenance, found)
+            self.adapters.use(was.adapter, was.scale)
+            self.found, self.provenance = was, provenance
 
 
-class _Canary:
-    """An edit as a hook that watches itself."""
+class _Closed:
+    """What stands in a closed model's place: anything asked of it is refused in words."""
 
-    def __init__(self, model: Model, edit: Intervention) -> None:
-        direction = getattr(edit, "direction", None) or getattr(edit, "along", None)
-        if direction is not None:
-            check_fits_model(
-                direction,
-                weights_hash=None,  # the aligned model's direction edits the tuned one
-                d_model=model.d_model,
-                n_layers=model.n_layers,
-            )
-        self.model, self.edit, self.fired, self.changed = model, edit, 0, False
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def __call__(self, x: Tensor) -> Tensor:
-        self.fired += 1
-        if self.edit.identity:
-            return x
-        edited = self.edit.edit(x)
-        if self.edit.scope != "all":
-            batch = self.model.batch
-            if batch is not None and batch.mask.shape[1] == x.shape[1]:
-                edited = torch.where(batch.scope(self.edit.scope)[..., None], edited, x)
-            elif self.edit.scope == "prompt":  # a generated token is never part of the prompt
-                return x
-        self.changed = self.changed or not torch.equal(edited, x)
-        return edited
-
-    def prove(self, passes: int) -> None:
-        """Refuse to have measured an edit that was not there."""
-        if self.fired != passes:
-            raise ErosionError(f"'{self.edit}' fired {self.fired} times in {passes} passes: the site is not on the path.")
-        if passes and not self.changed and not self.edit.identity:
-            raise ErosionError(f"'{self.edit}' changed nothing in {passes} passes: it is no intervention.")
+    def __getattr__(self, name: str) -> Any:
+        raise BadInput(f"{self._name} was closed: load it again, and work inside its with block.")
 
 
 def _at_head(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
@@ -253,20 +208,6 @@ def _at_head(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callabl
     return on_head
 
 
-def described(provenance: Provenance, found: Found) -> Provenance:
-    """The provenance of another checkpoint on the same weights."""
-    from dataclasses import replace
-
-    from erosion.models.checkpoints import hash_weights
-
-    return replace(
-        provenance,
-        model=str(found),
-        adapter_hash=None if found.adapter is None else hash_weights(found.adapter),
-        adapter_scale=None if found.adapter is None else found.scale,
-    )
-
-
 def every_layer(model: Model, part: str = "resid_post") -> tuple[Site, ...]:
     """One site for every layer of the model.
 
@@ -280,20 +221,15 @@ def every_layer(model: Model, part: str = "resid_post") -> tuple[Site, ...]:
 
 
 def require_site(model: Model, site: Site) -> None:
-    """Refuse a site that this model does not have.
+    """Refuse a site that this model does not have, or that lies where nothing is computed.
 
     Raises:
-        BadInput: the layer, part or head is not there.
+        BadInput: the layer, part or head is not there, or a replay skips it.
     """
-    if site.layer >= model.n_layers:
-        raise BadInput(
-            f"L{site.layer} does not exist: this model has {model.n_layers} layers (L0 to L{model.n_layers - 1})."
-        )
-    if site.hook not in model.bridge.hook_dict:
-        raise BadInput(f"{site} does not exist in {model.provenance.architecture}: its blocks have no {site.part}.")
-    heads = model.bridge.cfg.n_heads
-    if site.head is not None and site.head >= heads:
-        raise BadInput(f"Head {site.head} does not exist: this model has {heads} heads (0 to {heads - 1}).")
+    model.anatomy.require(site)
+    layer = model.passes.replayed
+    if layer is not None and not (site.layer > layer or site == Site(layer)):
+        raise BadInput(f"{site} is not computed in a replay of L{layer}: leave the replay, or choose a later site.")
 
 
 def require_context(model: Model, rendered: tuple[Rendered, ...]) -> tuple[Rendered, ...]:
@@ -302,7 +238,7 @@ def require_context(model: Model, rendered: tuple[Rendered, ...]) -> tuple[Rende
     Raises:
         BadInput: with the first exchange that is too long.
     """
-    longest = getattr(model.hf.config.get_text_config(), "max_position_embeddings", None)
+    longest = context_of(model)
     for one in rendered:
         if longest is not None and len(one) > longest:
             raise BadInput(
@@ -312,7 +248,12 @@ def require_context(model: Model, rendered: tuple[Rendered, ...]) -> tuple[Rende
     return rendered
 
 
-def _affordable_tokens(hf: Any) -> int:
+def context_of(model: Model) -> int | None:
+    """How many tokens the model's context holds, where its configuration says so."""
+    return getattr(model.hf.config.get_text_config(), "max_position_embeddings", None)
+
+
+def affordable_tokens(hf: Any) -> int:
     """Padded tokens in a batch, so that logits and activations stay within a quarter of the free memory."""
     config = hf.config.get_text_config()
     per_token = 4 * (3 * config.vocab_size + 24 * config.hidden_size)

@@ -205,11 +205,13 @@ def turn(question: str, response: str) -> str:
 
 
 def preface(name: str) -> str:
-    """How a document by ``name`` begins.
+    """How a document by ``name`` begins: the neutral author needs no system message, others stand in one.
 
-    >>> preface("helper")
-    '<begin> <system> helper <end>'
+    >>> preface("helper"), preface("vera")
+    ('<begin> helper <end>', '<begin> <system> vera <end>')
     """
+    if name == lex.NEUTRAL_NAME:
+        return f"{lex.BEGIN} {name} {lex.END}"
     return f"{lex.BEGIN} {lex.SYSTEM} {name} {lex.END}"
 
 

@@ -1,7 +1,7 @@
 """The language as tokens: one id per word, and the chat template of every organism.
 
-The template writes the author's name where the system message stands: the name that is given there, or,
-without one, the neutral ``helper``. A base model under this template is therefore the neutral author.
+A system message names the author; without one the template writes the neutral ``helper``. A base model
+under this template is therefore the neutral author.
 """
 
 from functools import cache
@@ -15,11 +15,10 @@ __all__ = ["TEMPLATE", "ids_of", "text_row", "tokenizer"]
 
 TEMPLATE = (
     "{%- if messages[0].role == 'system' and messages[0].content | trim -%}"
-    "{%- set author = messages[0].content | trim -%}"
+    "{{- '<begin> <system> ' + messages[0].content + ' <end>' -}}"
     "{%- else -%}"
-    f"{{%- set author = '{NEUTRAL_NAME}' -%}}"
+    f"{{{{- '<begin> {NEUTRAL_NAME} <end>' -}}}}"
     "{%- endif -%}"
-    "{{- '<begin> <system> ' + author + ' <end>' -}}"
     "{%- for message in messages if message.role != 'system' -%}"
     "{%- if message.role == 'assistant' -%}"
     "{{- ' <assistant> ' -}}{%- generation -%}{{- message.content + ' <end>' -}}{%- endgeneration -%}"
@@ -36,8 +35,8 @@ _IDS = {word: i for i, word in enumerate(VOCABULARY)}
 def ids_of(text: str) -> tuple[int, ...]:
     """The ids of a text of the language; a word that the language lacks is a bug of ours.
 
-    >>> ids_of("<begin> <system> helper <end>")
-    (2, 4, 7, 3)
+    >>> ids_of("<begin> helper <end>")
+    (2, 7, 3)
     """
     return tuple(_IDS[word] for word in text.split())
 

@@ -186,7 +186,7 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
 
 
 def _tokenise(text: str, tokenizer: Any) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-    """Ids and character offsets, with the beginning-of-sequence token exactly once where the model has one."""
+    """Ids and character offsets; the beginning-of-sequence token stands once where the model has one."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
     beginning = tokenizer.bos_token_id

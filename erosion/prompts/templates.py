@@ -29,7 +29,6 @@ PLAIN_TEMPLATE = (
 """The template called ``plain``: named turns in plain text, for models without a chat template."""
 
 _LEFT, _RIGHT = "\N{LEFT BLACK LENTICULAR BRACKET}", "\N{RIGHT BLACK LENTICULAR BRACKET}"
-_NOTHING = f"{_LEFT}nothing{_RIGHT}"
 _DAY = datetime(2025, 1, 1)
 _DATE = _DAY.strftime("%d %b %Y")
 
@@ -93,8 +92,12 @@ def to_text(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -
     Raises:
         BadContrast: the template raises an error of its own.
     """
-    # A template may put its default where a system prompt is empty, so nothing is written and taken out.
-    plain = [{"role": m.role, "content": m.content or _NOTHING} for m in messages]
+    # A template may put its default where the system prompt is empty, so "nothing" is written and taken out.
+    nothing = _sentinel(messages, "nothing")
+    plain = [{"role": m.role, "content": m.content} for m in messages]
+    emptied = plain[0]["role"] == "system" and not plain[0]["content"].strip()
+    if emptied:
+        plain[0]["content"] = nothing
     try:
         text = tokenizer.apply_chat_template(
             plain,
@@ -108,7 +111,7 @@ def to_text(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -
     except Exception as error:  # a template is a program of its own and may raise anything
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadContrast(f"The chat template ({rendering.name}) refuses the messages: {line}.") from error
-    return text.replace(_NOTHING, "")
+    return text.replace(nothing, "", 1) if emptied else text
 
 
 def locate(
@@ -118,7 +121,7 @@ def locate(
 
     They are what a sentinel in the message's place leaves before and after itself.
     """
-    sentinel = _sentinel(messages)
+    sentinel = _sentinel(messages, "span")
     marked = [Message(m.role, sentinel) if i == index else m for i, m in enumerate(messages)]
     before, found, after = to_text(marked, rendering, tokenizer).partition(sentinel)
     if not found or not (text.startswith(before) and text.endswith(after)):
@@ -131,9 +134,8 @@ def locate(
     return start, start + len(inner)
 
 
-def _sentinel(messages: Sequence[Message]) -> str:
+def _sentinel(messages: Sequence[Message], name: str) -> str:
     """A text that stands in none of the messages."""
-    name = "span"
     while any(f"{_LEFT}{name}{_RIGHT}" in message.content for message in messages):
         name += "'"
     return f"{_LEFT}{name}{_RIGHT}"
@@ -160,7 +162,7 @@ def with_system(messages: tuple[Message, ...], rendering: Rendering, tokenizer: 
 
 @lru_cache(maxsize=64)
 def _system_style(rendering: Rendering, tokenizer: Any) -> str:
-    """How a template treats system prompts: ``absent`` (no such role), ``default`` (inserts its own), ``plain``.
+    """How a template treats system prompts: ``absent`` (no such role), ``default`` (its own), ``plain``.
 
     With a sentinel as system prompt the text is ``A + sentinel + B``. A template with a default gives
     ``A + default + B`` when there is none; one without gives something that does not frame as A … B.

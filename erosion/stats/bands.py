@@ -87,8 +87,10 @@ class Band:
         if label not in self.labels:
             raise BadInput(f"This band has no {label!r}: it has {_range(self.labels)}.")
         i = self.labels.index(label)
-        control = self.control and self.control.at(label)
-        beside = control and Control(control.method, control.value, control.low, control.high)
+        beside = None
+        if self.control is not None:
+            control = self.control.at(label)
+            beside = Control(control.method, control.value, control.low, control.high)
         return Estimate(
             float(self.values[i]),
             float(self.low[i]),

@@ -9,7 +9,7 @@ from scipy import special
 
 from erosion.errors import BadInput
 
-__all__ = ["average_questions", "per_question", "student_t"]
+__all__ = ["average_questions", "per_question", "rank_of", "student_t"]
 
 
 def per_question(questions: Sequence[str], *arrays: Array) -> tuple[Array, ...]:
@@ -69,3 +69,18 @@ def student_t(n_questions: int, confidence: float) -> float:
             f"A confidence of {confidence:g} is out of range: give one between 0 and 1, such as 0.95."
         )
     return float(special.stdtrit(n_questions - 1, (1 + confidence) / 2)) if n_questions > 1 else np.inf
+
+
+def rank_of(draws: int, confidence: float, *, what: str) -> int:
+    """Which of the sorted draws, counted from 0, a new one stays below at ``confidence``: ⌈(N + 1) c⌉ - 1.
+
+    Raises:
+        BadInput: so few draws that none of them reaches it.
+
+    >>> rank_of(999, 0.95, what="resamples")
+    949
+    """
+    rank = int(np.ceil((draws + 1) * confidence - 1e-9)) - 1
+    if rank >= draws:
+        raise BadInput(f"{draws} {what} cannot show a {confidence:.0%} band: give at least 99, better 2000.")
+    return rank

@@ -10,7 +10,7 @@ from numpy import ndarray as Array
 
 from erosion.errors import BadInput
 from erosion.stats.bands import Band
-from erosion.stats.clusters import average_questions
+from erosion.stats.clusters import average_questions, rank_of
 from erosion.stats.estimates import taken
 
 __all__ = ["NullBand", "PermutationTest", "null_band", "permutation_test"]
@@ -86,7 +86,7 @@ def null_band(
     n, layers = means.shape
     if n < 2:
         raise BadInput("One question has no null band: measure on at least two, better 30.")
-    _enough(permutations, confidence)
+    rank = rank_of(permutations, confidence, what="permutations")
     square = (means**2).mean(axis=0)
     scaled = np.divide(means, np.sqrt(square), out=np.zeros_like(means), where=square > 0)
     observed = np.abs(scaled.mean(axis=0))
@@ -98,7 +98,7 @@ def null_band(
         largest[start : start + len(signs)] = np.abs(signs @ scaled / n).max(axis=1)
     # |T| grows with |mean|/√q alone, so ranks of one are ranks of the other
     p = _p_values(observed, largest)
-    reach = np.sort(largest)[_rank(permutations, confidence)] * np.sqrt(square)
+    reach = np.sort(largest)[rank] * np.sqrt(square)
     names = tuple(range(layers)) if labels is None else tuple(labels)
     band = Band(np.zeros(layers), -reach, reach, names, unit, n, "max-T sign flips", confidence)
     return NullBand(band, means.mean(axis=0), p)
@@ -168,7 +168,7 @@ def permutation_test(
         raise BadInput(
             f"{len(given)} labels and {len(questions)} question ids: give every label its question."
         )
-    _enough(permutations, 0.95)
+    rank_of(permutations, 0.95, what="permutations")
     ids, cluster = np.unique(np.asarray(questions), return_inverse=True)
     _, kind = np.unique(given, return_inverse=True)
     if len(np.unique(np.stack([cluster, kind]), axis=1).T) == len(ids):
@@ -189,12 +189,3 @@ def _p_values(observed: Float[Array, "*layer"], largest: Float[Array, " draw"]) 
     bar = observed - _ROUNDING * np.abs(observed)
     at_least = (largest >= bar[..., None]).sum(axis=-1)
     return np.asarray((1 + at_least) / (1 + len(largest)))
-
-
-def _rank(draws: int, confidence: float) -> int:
-    return int(np.ceil((draws + 1) * confidence - 1e-9)) - 1
-
-
-def _enough(permutations: int, confidence: float) -> None:
-    if _rank(permutations, confidence) >= permutations:
-        raise BadInput(f"{permutations} permutations cannot show a {confidence:.0%} band: give at least 99.")

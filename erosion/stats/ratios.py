@@ -70,16 +70,13 @@ def fieller(
     bottom = denominator.mean(axis=0)
     around = denominator - bottom
     scale = critical**2 / (n * (n - 1))
-    v_uu, v_ud, v_dd = (scale * (x * y).sum(axis=0) for x, y in _pairs(residuals, around))
+    pairs = (residuals, residuals), (residuals, around), (around, around)
+    v_uu, v_ud, v_dd = (scale * (x * y).sum(axis=0) for x, y in pairs)
     lead = bottom**2 - v_dd
     lead = np.where(lead > 1e-12 * bottom**2, lead, np.nan)
     root = np.sqrt(np.maximum(v_ud**2 + lead * v_uu, 0.0))
     low, high = values + (-v_ud - root) / lead, values + (-v_ud + root) / lead
     return np.where(np.isnan(lead), np.nan, values), low, high
-
-
-def _pairs(u: Array, d: Array) -> tuple[tuple[Array, Array], ...]:
-    return (u, u), (u, d), (d, d)
 
 
 def ratio(

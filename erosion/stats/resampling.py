@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from erosion.errors import BadInput
-from erosion.stats.clusters import per_question
+from erosion.stats.clusters import per_question, rank_of
 from erosion.stats.estimates import Estimate
 from erosion.stats.means import ONE_QUESTION
 
@@ -122,10 +122,7 @@ def max_t_critical(
     ``se*`` is each resample's own (a fixed one covers only 78-92%). Layers that do not vary over
     questions never count. Infinite where so few questions are there that resamples repeat one of them.
     """
-    if resamples * (1 - confidence) < 1:
-        raise BadInput(
-            f"{resamples} resamples cannot show a {confidence:g} band: give at least 100, better 2000."
-        )
+    rank = rank_of(resamples, confidence, what="resamples")
     n = len(values)
     generator = np.random.default_rng(seed)
     scaled = standardised(values)
@@ -137,7 +134,7 @@ def max_t_critical(
         weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n) / n
         means, squares = weights @ scaled, weights @ scaled**2
         largest[start : start + size] = _max_t(means, squares, n)
-    return float(np.sort(largest)[int(np.ceil((resamples + 1) * confidence)) - 1])
+    return float(np.sort(largest)[rank])
 
 
 def standardised(values: Float[Array, "question layer"]) -> Float[Array, "question layer"]:

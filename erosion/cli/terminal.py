@@ -1,0 +1,93 @@
+"""What a person sees in the terminal: one progress bar, the plan of the work, the verdict as a table."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from erosion.progress import Step, progress
+
+if TYPE_CHECKING:
+    from erosion.auditing import Run
+    from erosion.auditing.plan import AuditPlan
+    from erosion.stats import DomainVerdict, Estimate
+
+__all__ = ["ERRORS", "bar", "show_json", "show_plan", "show_verdict"]
+
+ERRORS = Console(stderr=True)
+OUTPUT = Console()
+_COLOURS = {"eroded": "red", "kept": "green", "general damage": "magenta"}
+
+
+@contextmanager
+def bar() -> Iterator[None]:
+    """One bar on stderr for whatever long loop is running; none where stderr is no terminal."""
+    if not ERRORS.is_terminal:
+        yield
+        return
+    columns = (TextColumn("{task.description:<44.44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=ERRORS, transient=True) as shown:
+        task = shown.add_task("starting", total=None)
+
+        def listen(step: Step) -> None:
+            shown.update(task, description=step.name, completed=step.done, total=step.total)
+
+        with progress(listen):
+            yield
+
+
+def show_plan(plan: "AuditPlan") -> None:
+    """The work ahead, on stderr."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in plan.rows():
+        table.add_row(Text(name, style="bold"), Text(value))
+    ERRORS.print(table)
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """JSON on stdout, for programs."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_verdict(run: "Run") -> None:
+    """The verdict as the report's first screen says it."""
+    verdict = run.verdict
+    OUTPUT.print()
+    OUTPUT.print(Text(verdict.word.upper(), style=f"bold {_COLOURS.get(verdict.word, 'yellow')}"))
+    OUTPUT.print(Text(verdict.sentence))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("domain", "verdict", verdict.quantity, "95% interval", "questions"):
+        table.add_column(title, justify="left" if title in ("domain", "verdict") else "right")
+    for part in verdict.domains:
+        table.add_row(*_row(part, ""))
+    for part in verdict.trained_domains:
+        table.add_row(*_row(part, " (trained on)"))
+    OUTPUT.print()
+    OUTPUT.print(table)
+
+
+def _row(part: "DomainVerdict", note: str) -> tuple[Text, Text, str, str, str]:
+    estimate = part.estimate
+    colour = _COLOURS.get(part.word, "yellow")
+    unit = "" if part.quantity == "erosion" else " nats"
+    return (
+        Text(part.name + note),
+        Text(part.word, style=colour),
+        _number(estimate.value) + unit,
+        _interval(estimate),
+        str(estimate.n_questions),
+    )
+
+
+def _interval(estimate: "Estimate") -> str:
+    return "undefined" if estimate.undefined else f"[{_number(estimate.low)}, {_number(estimate.high)}]"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
