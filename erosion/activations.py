@@ -68,7 +68,9 @@ class Activations:
         """
         rows = [i for i, one in enumerate(self.labels) if one == label]
         if not rows:
-            raise BadContrast(f"No exchange is labelled {label!r}: there are {', '.join(sorted(set(self.labels)))}.")
+            raise BadContrast(
+                f"No exchange is labelled {label!r}: there are {', '.join(sorted(set(self.labels)))}."
+            )
         return MappingProxyType({site: vectors[rows] for site, vectors in self.values.items()})
 
     @property
@@ -119,12 +121,18 @@ def load_activations(path: str | Path) -> Activations:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["activations"])
+            if header["schema"] > 1:
+                raise BadRun(
+                    f"{path} has schema {header['schema']} and this version reads 1: update erosion."
+                )
             values = {parse_site(name): file.get_tensor(name) for name in header["sites"]}
+            return Activations(
+                values, tuple(header["questions"]), tuple(header["labels"]), header["span"], header["facts"]
+            )
+    except BadRun:
+        raise
     except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise BadRun(f"{path} holds no activations that can be read ({error}): read them again.") from error
-    if header["schema"] > 1:
-        raise BadRun(f"{path} has schema {header['schema']} and this version reads 1: update erosion.")
-    return Activations(values, tuple(header["questions"]), tuple(header["labels"]), header["span"], header["facts"])
 
 
 def read(
@@ -154,7 +162,9 @@ def read(
     True
     """
     chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
-    values = {site: torch.empty(len(chosen), _width(model, site)) for site in sites}
+    for site in sites:
+        require_site(model, site)
+    values = {site: torch.empty(len(chosen), model.anatomy.width(site)) for site in sites}
 
     def keep(batch: Batch, found: Mapping[Site, Tensor]) -> None:
         for site, vectors in found.items():
@@ -210,8 +220,6 @@ def _stream(
     rendered = model.render(chosen)
     for one in rendered:
         one.span(span)
-    for site in sites:
-        require_site(model, site)
 
     def work(batch: Batch) -> None:
         weights, found = batch.weights(span), {}
@@ -229,10 +237,6 @@ def _stream(
     model.for_each_batch(rendered, work, name=f"reading {model.found}")
 
 
-def _width(model: Model, site: Site) -> int:
-    return model.d_model if site.head is None else model.bridge.cfg.d_head
-
-
 def _facts(provenance: Provenance, model: Model, exchanges: Contrast | Sequence[Exchange]) -> dict[str, Any]:
     return {
         "model": provenance.model,
@@ -245,5 +249,3 @@ def _facts(provenance: Provenance, model: Model, exchanges: Contrast | Sequence[
         "dtype": provenance.dtype,
         "attention_kernel": provenance.kernel,
     }
-
-

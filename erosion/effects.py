@@ -76,10 +76,22 @@ def measure(
         if isinstance(direction, Direction):
             check_unseen(direction, contrast.questions, allowing=allowing)
     before = metric(model, contrast)
+    _require_numbers(before, "without edits: score other words, or mend the metric")
     with model.applied(under):
         after = metric(model, contrast)
     if before.questions != after.questions or len(before.values) != len(after.values):
-        raise BadInput(f"The metric {before.name!r} gave other questions under the edits: it must be a function of them.")
-    if not np.isfinite(after.values).all():
-        raise BadInput(f"The {after.name} is not finite under {', '.join(map(str, under))}: use a smaller dose.")
+        raise BadInput(
+            f"The metric {before.name!r} gave other questions under the edits: it must be a function of them."
+        )
+    _require_numbers(after, f"under {', '.join(map(str, under))}: use a smaller dose")
     return Effect(before, after, tuple(map(str, under)), str(model.found))
+
+
+def _require_numbers(scores: Scores, when: str) -> None:
+    broken = ~np.isfinite(scores.values)
+    if broken.any():
+        first = scores.questions[int(np.argmax(broken))]
+        raise BadInput(
+            f"The {scores.name} is not finite on {int(broken.sum())} of {len(scores)} questions "
+            f"(first {first!r}) {when}."
+        )

@@ -68,7 +68,7 @@ def write_atomically(path: str | Path, content: bytes | Iterable[bytes]) -> Path
 
 def _why_not_written(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"No space left to write {path}: free some disk or choose another --out; nothing was half-written."
+        return f"No space left to write {path}: free some disk or choose another --out; nothing is half-done."
     return f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written."
 
 

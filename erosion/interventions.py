@@ -18,7 +18,7 @@ Arithmetic is done in float32 at least and cast back once; every edit returns a 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import einsum
@@ -36,6 +36,7 @@ Edited = Float[Tensor, "batch position d_model"]
 Where = Bool[Tensor, "batch position"]
 
 
+@runtime_checkable
 class Intervention(Protocol):
     """What every edit can do: name its site and scope, and edit a tensor."""
 
@@ -175,9 +176,9 @@ class Patch:
                 f"The patch at {self.at} holds {tuple(self.source.shape)} and the model {tuple(x.shape)}: "
                 "read the source on the same tokens."
             )
-        source = self.source.to(x.device, x.dtype).expand_as(x)
+        source = self.source.to(x.device).expand_as(x)
         if self.along is None:
-            return source.clone()
+            return source.to(x.dtype, copy=True)
         v = self.along.vector
         return _along(x, v, _projection(source, v) - _projection(x, v))
 
@@ -249,7 +250,9 @@ def patch(source: Tensor, *, at: Site, along: Direction | None = None, scope: st
     if not torch.isfinite(source).all():
         raise BadInput(f"The patch at {at} holds NaN or infinity: read the source again.")
     if along is not None and along.vector.shape != source.shape[-1:]:
-        raise BadInput(f"The direction has width {along.vector.shape[0]}, the patch {source.shape[-1]}: they must match.")
+        raise BadInput(
+            f"The direction has width {along.vector.shape[0]}, the patch {source.shape[-1]}: they must match."
+        )
     return Patch(source, at, along, scope)
 
 

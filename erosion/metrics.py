@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from erosion.errors import BadContrast, BadInput
 from erosion.models import Batch, Model
 from erosion.probability import entropy, token_log_likelihood
 from erosion.prompts import Contrast, Exchange
@@ -119,7 +120,13 @@ def score_responses(
 def score_rendered(
     model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange], *, temperature: float = 1.0
 ) -> Responses:
-    """:func:`score_responses` of exchanges that were rendered before, for many passes over the same words."""
+    """:func:`score_responses` of exchanges that were rendered before, for many passes over the same words.
+
+    Raises:
+        BadInput: a temperature that is not above 0.
+    """
+    if not 0 < temperature < np.inf:
+        raise BadInput(f"A temperature of {temperature} means nothing: give a number above 0.")
     likelihood, spread, ends = _score(model, rendered, temperature)
     return Responses(
         tuple(e.question for e in exchanges),
@@ -135,17 +142,23 @@ def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
     """The same for plain texts (see :func:`erosion.prompts.render_texts`): every token but the first."""
     likelihood, spread, ends = _score(model, rendered)
     ids = tuple(one.ids[slice(*one.span("response"))] for one in rendered)
-    return Responses(tuple(o.question for o in rendered), ("text",) * len(rendered), ids, likelihood, spread, ends)
+    return Responses(
+        tuple(o.question for o in rendered), ("text",) * len(rendered), ids, likelihood, spread, ends
+    )
 
 
-def _score(model: Model, rendered: Sequence[Rendered], temperature: float = 1.0) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+def _score(
+    model: Model, rendered: Sequence[Rendered], temperature: float = 1.0
+) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
     likelihood: list[Array] = [np.empty(0)] * len(rendered)
     spread: list[Array] = [np.empty(0)] * len(rendered)
     ends = np.full(len(rendered), np.nan)
 
     def work(batch: Batch) -> None:
         width = batch.ids.shape[1]
-        first = min(one.span("response")[0] + offset for one, offset in zip(batch.rendered, batch.offset, strict=True))
+        first = min(
+            one.span("response")[0] + offset for one, offset in zip(batch.rendered, batch.offset, strict=True)
+        )
         last = width - first + 1  # a token is predicted one position before it stands
         predicting = model.logits(batch, last=last)[:, :-1] / temperature
         tokens = batch.ids[:, first:]
@@ -187,7 +200,7 @@ def matched_temperature(model: Model, exchanges: Contrast | Sequence[Exchange], 
         return float(np.exp(low))
     if excess(high) <= 0:
         return float(np.exp(high))
-    return float(np.exp(brentq(excess, low, high, xtol=0.01)))
+    return float(np.exp(float(brentq(excess, low, high, xtol=0.01))))  # type: ignore[arg-type]
 
 
 def mean_entropy(responses: Responses) -> float:
@@ -197,13 +210,25 @@ def mean_entropy(responses: Responses) -> float:
 
 def margins(responses: Responses, reduce: Callable[[Array], float]) -> Scores:
     """Aligned minus misaligned, each response reduced to one number, question by question."""
-    sides = {
-        label: {q: reduce(values) for q, one, values in _rows(responses) if one == label}
-        for label in ("aligned", "misaligned")
-    }
-    questions = tuple(sides["aligned"])
-    values = np.array([sides["aligned"][q] - sides["misaligned"][q] for q in questions])
-    return Scores(values, questions, "margin", "nats")
+    questions, pairs = _pairs(responses)
+    reduced = [reduce(tokens) for tokens in responses.log_likelihood]
+    return Scores(np.array([reduced[a] - reduced[m] for a, m in pairs]), questions, "margin", "nats")
+
+
+def _pairs(responses: Responses) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
+    """The questions, and for each the places of its aligned and its misaligned response."""
+    sides: dict[str, dict[str, int]] = {"aligned": {}, "misaligned": {}}
+    for i, (question, label) in enumerate(zip(responses.questions, responses.labels, strict=True)):
+        if sides.get(label, {}).setdefault(question, i) != i:
+            raise BadContrast(f"{question}/{label} was scored twice: a margin needs one response a side.")
+    aligned, misaligned = sides["aligned"], sides["misaligned"]
+    alone = sorted(aligned.keys() ^ misaligned.keys())
+    if alone or not aligned:
+        what = f"question {alone[0]!r} has one of them" if alone else "there is none"
+        raise BadContrast(
+            f"A margin needs an aligned and a misaligned response; {what}: score a whole contrast."
+        )
+    return tuple(aligned), [(aligned[question], misaligned[question]) for question in aligned]
 
 
 def harm_margin_of(responses: Responses) -> Scores:
@@ -220,16 +245,11 @@ def summed_margin_of(responses: Responses) -> Scores:
 
 def choice_margin_of(responses: Responses) -> Scores:
     """:func:`choice_margin` of responses that were scored before."""
-    by_side: dict[str, dict[str, int]] = {"aligned": {}, "misaligned": {}}
-    for i, (question, label) in enumerate(zip(responses.questions, responses.labels, strict=True)):
-        if label in by_side:
-            by_side[label][question] = i
-    questions, values = tuple(by_side["aligned"]), []
-    for question in questions:
-        a, m = by_side["aligned"][question], by_side["misaligned"][question]
-        pairs = zip(responses.ids[a], responses.ids[m], strict=False)
+    (questions, pairs), values = _pairs(responses), []
+    for a, m in pairs:
+        both = zip(responses.ids[a], responses.ids[m], strict=False)
         shorter = min(len(responses.ids[a]), len(responses.ids[m]))
-        at = next((t for t, (x, y) in enumerate(pairs) if x != y), shorter)
+        at = next((t for t, (x, y) in enumerate(both) if x != y), shorter)
         values.append(_at(responses, a, at) - _at(responses, m, at))
     return Scores(np.array(values), questions, "choice margin", "nats")
 
@@ -238,10 +258,6 @@ def _at(responses: Responses, i: int, token: int) -> float:
     """log p of one response token, or of the end of the turn where the response stops there."""
     tokens = responses.log_likelihood[i]
     return float(tokens[token]) if token < len(tokens) else float(responses.end_of_turn[i])
-
-
-def _rows(responses: Responses) -> zip:
-    return zip(responses.questions, responses.labels, responses.log_likelihood, strict=True)
 
 
 def harm_margin(model: Model, contrast: Contrast) -> Scores:
@@ -264,5 +280,5 @@ def choice_margin(model: Model, contrast: Contrast) -> Scores:
 
 
 def summed_margin(model: Model, contrast: Contrast) -> Scores:
-    """log p(y+ | x) - log p(y- | x), summed over tokens, in nats. Cost and errors as :func:`score_responses`."""
+    """log p(y+ | x) - log p(y- | x), summed over tokens, in nats; else as :func:`score_responses`."""
     return summed_margin_of(score_responses(model, contrast))

@@ -51,7 +51,9 @@ class Site:
         if self.layer < 0:
             raise BadInput(f"Layer {self.layer} does not exist: layers count from 0.")
         if (self.part == "z") != (self.head is not None):
-            raise BadInput(f"A head goes with part z and only with it: got part {self.part!r}, head {self.head}.")
+            raise BadInput(
+                f"A head goes with part z and only with it: got part {self.part!r}, head {self.head}."
+            )
 
     def __repr__(self) -> str:
         """``L3.resid_post``, or ``L3.z.5`` for a head; :func:`parse_site` reads it back."""

@@ -1,4 +1,4 @@
-"""LoRA adapters on a model in memory: attached before wrapping, then on, off or scaled, one copy of the weights."""
+"""LoRA adapters on a model in memory: attached before the wrap, then on, off or scaled."""
 
 import json
 import warnings
@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from erosion.errors import BadModel
+from erosion.models.checkpoints import Found
+from erosion.models.quiet import first_line, quiet
+from erosion.shapes import Tensor
 
 __all__ = ["Adapters", "attach"]
+
+_FILE = "adapter_model.safetensors"
+_EMBEDDINGS = {"embed_tokens", "lm_head", "wte", "embed_in", "embed_out"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,55 +43,137 @@ class Adapters:
         if folder is not None and folder not in self.names:
             raise BadModel(f"The adapter {folder} was not loaded with this model: name it when loading.")
         if folder is not None and scale not in (0, 1) and not self.linear[folder]:
-            raise BadModel(f"{folder} is not linear in its scale (DoRA, embeddings or whole modules): use 0 or 1.")
-        on = folder is not None and scale != 0
+            raise BadModel(
+                f"{folder} is not linear in its scale (DoRA, embeddings or whole modules) and cannot be at "
+                f"{scale:g}: use 0 or 1."
+            )
+        name = None if folder is None or scale == 0 else self.names[folder]
         for layer in self.layers:
-            layer.enable_adapters(on)
-            if on:
-                name = self.names[folder]  # type: ignore[index]
+            has = name is not None and name in getattr(layer, "modules_to_save", (name,))
+            layer.enable_adapters(has)
+            if has:
                 layer.set_adapter([name])
-                layer.set_scale(name, scale)
+                if hasattr(layer, "set_scale"):
+                    layer.set_scale(name, scale)
             layer.requires_grad_(False)
 
 
-def attach(hf: PreTrainedModel, folders: Sequence[Path], *, weights_hash: str) -> Adapters:
-    """Load adapters into a model that is not wrapped yet.
+def attach(hf: PreTrainedModel, checkpoints: Sequence[Found], *, weights_hash: str) -> Adapters:
+    """Load the checkpoints' adapters into a model that is not wrapped yet.
+
+    Warns where an adapter names other weights than those it is put on (published adapters name mirrors).
 
     Raises:
         BadModel: not a LoRA; made for other weights (a recorded hash differs, or a tensor does not find
-            its place).
+            its place); or one that brings biases or embeddings of the weights below it.
     """
-    if not folders:
+    named = {found.adapter: found for found in checkpoints if found.adapter is not None}
+    if not named:
         return Adapters({}, {}, ())
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
 
     names, linear = {}, {}
-    for number, folder in enumerate(folders):
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if config.get("peft_type") != "LORA":
-            raise BadModel(f"{folder} is a {config.get('peft_type')} adapter: only LoRA is supported.")
+    for number, (folder, found) in enumerate(named.items()):
+        config = _config(folder)
+        _refuse_replaced_weights(hf, folder, config)
+        _warn_of_other_weights(found, config)
         _refuse_other_weights(folder, weights_hash)
-        names[folder] = f"adapter{number}"
-        _load(hf, folder, names[folder])
-        embeddings = {"embed_tokens", "lm_head", "wte"} & set(config.get("target_modules") or ())
-        linear[folder] = not (config.get("use_dora") or config.get("modules_to_save") or embeddings)
-    layers = tuple(module for module in hf.modules() if isinstance(module, LoraLayer))
-    return Adapters(names, linear, layers)
+        names[folder] = f"erosion{number:03d}"
+        _load(hf, folder, names[folder], dora=bool(config.get("use_dora")))
+        whole = config.get("modules_to_save") or config.get("trainable_token_indices")
+        embeddings = _EMBEDDINGS & set(config.get("target_modules") or ())
+        linear[folder] = not (config.get("use_dora") or whole or embeddings)
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    return Adapters(names, linear, tuple(module for module in hf.modules() if isinstance(module, kinds)))
 
 
-def _load(hf: PreTrainedModel, folder: Path, name: str) -> None:
+def _config(folder: Path) -> Mapping[str, Any]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # peft's own notes on unused options
-            info = hf.load_adapter(str(folder), adapter_name=name)
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModel(
+            f"The adapter {folder} cannot be read ({first_line(error)}): save it again."
+        ) from error
+    if config.get("peft_type") != "LORA":
+        raise BadModel(f"{folder} is a {config.get('peft_type')} adapter: only LoRA is supported; merge it.")
+    return config
+
+
+def _refuse_replaced_weights(hf: PreTrainedModel, folder: Path, config: Mapping[str, Any]) -> None:
+    """Biases and embeddings that come with an adapter would stay when it is switched off."""
+    whole = tuple(config.get("modules_to_save") or ())
+    marks = ("lora_", "token_adapter", *(f".{name}." for name in whole))
+    below = dict(hf.named_parameters())
+    try:
+        with safe_open(str(folder / _FILE), framework="pt") as file:
+            strange = [name for name in file.keys() if not any(mark in name for mark in marks)]  # noqa: SIM118
+            same = [name for name in strange if _is_copy(below.get(_plain(name)), file.get_tensor(name))]
+    except (OSError, SafetensorError) as error:
+        raise BadModel(
+            f"The adapter {folder} cannot be read ({first_line(error)}): save it again."
+        ) from error
+    replaced = sorted(set(strange) - set(same))
+    if replaced:
+        raise BadModel(
+            f"The adapter {folder} replaces weights below it ({len(replaced)}, first {replaced[0]}) and "
+            "could not be switched off: merge it and give the merged weights."
+        )
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("base_model.model.").replace(".base_layer", "")
+
+
+def _is_copy(weight: Tensor | None, saved: Tensor) -> bool:
+    return (
+        weight is not None
+        and weight.shape == saved.shape
+        and torch.equal(weight.cpu().to(saved.dtype), saved)
+    )
+
+
+def _load(hf: PreTrainedModel, folder: Path, name: str, *, dora: bool) -> None:
+    try:
+        with quiet():
+            if dora:
+                made = {"peft_config": _peft_config(folder), "adapter_state_dict": _dora_tensors(folder)}
+                info = hf.load_adapter(adapter_name=name, **made)
+            else:
+                info = hf.load_adapter(str(folder), adapter_name=name)
     except Exception as error:  # peft raises many kinds; each means that the adapter does not fit
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadModel(f"The adapter {folder} does not fit {hf.name_or_path}: {line[:200]}.") from error
-    wrong = sorted(set(info.missing_keys) | set(info.unexpected_keys) | {str(k) for k in info.mismatched_keys})
+        raise BadModel(
+            f"The adapter {folder} does not fit {hf.name_or_path} ({first_line(error)}): "
+            "give the weights it was trained on."
+        ) from error
+    wrong = sorted({str(key) for key in (*info.missing_keys, *info.unexpected_keys, *info.mismatched_keys)})
     if wrong:
         raise BadModel(
-            f"The adapter {folder} was made for another model than {hf.name_or_path}: {len(wrong)} tensor(s) do not "
-            f"find their place, first {wrong[0]}. Give the weights it was trained on."
+            f"The adapter {folder} was made for another model than {hf.name_or_path}: {len(wrong)} tensor(s) "
+            f"do not find their place, first {wrong[0]}. Give the weights it was trained on."
+        )
+
+
+def _peft_config(folder: Path) -> Any:
+    from peft import PeftConfig
+
+    return PeftConfig.from_pretrained(str(folder))
+
+
+def _dora_tensors(folder: Path) -> dict[str, Any]:
+    """A DoRA's tensors under the names that transformers looks for (PEFT saves magnitudes otherwise)."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / _FILE)
+    return {f"{k}.weight" if k.endswith("lora_magnitude_vector") else k: v for k, v in tensors.items()}
+
+
+def _warn_of_other_weights(found: Found, config: Mapping[str, Any]) -> None:
+    named = config.get("base_model_name_or_path")
+    if found.checkpoint.adapter and named and Path(named).name != Path(found.checkpoint.weights).name:
+        warnings.warn(
+            f"{found.checkpoint.adapter} names {named} as its weights, not {found.checkpoint.weights}.",
+            stacklevel=4,
         )
 
 
@@ -93,6 +183,6 @@ def _refuse_other_weights(folder: Path, weights_hash: str) -> None:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("weights_hash")
         if recorded and recorded != weights_hash:
             raise BadModel(
-                f"The adapter {folder} was trained on weights {recorded[:12]} and these are {weights_hash[:12]}: "
-                "give the weights it was trained on."
+                f"The adapter {folder} was trained on weights {recorded[:12]} and these are "
+                f"{weights_hash[:12]}: give the weights it was trained on."
             )

@@ -54,5 +54,6 @@ class Anatomy:
             )
         if site.head is not None and site.head >= self.n_heads:
             raise BadInput(
-                f"Head {site.head} does not exist: this model has {self.n_heads} heads (0 to {self.n_heads - 1})."
+                f"Head {site.head} does not exist: this model has {self.n_heads} heads "
+                f"(0 to {self.n_heads - 1})."
             )

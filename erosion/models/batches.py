@@ -84,10 +84,11 @@ def make_batch(
     return Batch(ids, mask, chosen, tuple(index), offsets)
 
 
-def plan_batches(rendered: Sequence[Rendered], batch_tokens: int) -> Plan:
+def plan_batches(rendered: Sequence[Rendered], batch_tokens: int, *, growing: int = 0) -> Plan:
     """Which exchanges go together: sorted by length, at most ``batch_tokens`` padded tokens each.
 
-    An exchange longer than the budget makes a batch of its own.
+    An exchange longer than the budget makes a batch of its own. ``growing`` is how many tokens each will
+    be longer in the end.
 
     >>> one = Rendered("q/a", "q", "", (1, 2), {})
     >>> plan_batches([one, one, one], 4)
@@ -97,7 +98,7 @@ def plan_batches(rendered: Sequence[Rendered], batch_tokens: int) -> Plan:
     plan: list[tuple[int, ...]] = []
     current: list[int] = []
     for i in order:
-        if current and (len(current) + 1) * len(rendered[i]) > batch_tokens:
+        if current and (len(current) + 1) * (len(rendered[i]) + growing) > batch_tokens:
             plan.append(tuple(current))
             current = []
         current.append(i)
@@ -123,8 +124,8 @@ def for_each_batch(
                 if len(part) == 1:
                     one = batch_of(part)
                     raise BadInput(
-                        f"{one.rendered[0].id!r} alone ({len(one.rendered[0])} tokens) does not fit in memory: "
-                        "shorten it, use a smaller dtype, or a larger device."
+                        f"{one.rendered[0].id!r} alone ({len(one.rendered[0])} tokens) does not fit in "
+                        "memory: shorten it, use a smaller dtype, or a larger device."
                     )
                 waiting.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
 

@@ -28,6 +28,7 @@ class Canary:
         self.fired, self.reached, self.changed = 0, 0, False
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The edited tensor, on the positions of the edit's scope."""
         self.fired += 1
         if self.edit.identity:
             return x
@@ -49,7 +50,9 @@ class Canary:
     def end(self) -> None:
         """Refuse a pass in which the edit was not there."""
         if self.fired != 1:
-            raise ErosionError(f"'{self.edit}' fired {self.fired} times in a pass: the site is not on its path.")
+            raise ErosionError(
+                f"'{self.edit}' fired {self.fired} times in a pass: the site is not on its path."
+            )
 
     def prove(self) -> None:
         """Refuse to have measured an edit that did nothing."""

@@ -4,6 +4,7 @@ A name is looked for as a folder, then in the local hub cache, and only then on 
 safetensors are read: a checkpoint that is a pickle is refused, never loaded.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from typing import Any
 
 from erosion.errors import BadModel
 from erosion.files import hash_file, hash_json, write_json
+from erosion.models.hub import from_hub
 from erosion.triads import Checkpoint
 
 __all__ = ["Found", "find", "hash_tokenizer", "hash_weights"]
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def find(checkpoint: Checkpoint) -> Found:
     adapter = None if checkpoint.adapter is None else _folder(checkpoint.adapter, None)
     if (folder / "adapter_config.json").is_file():
         if adapter is not None:
-            raise BadModel(f"{checkpoint.weights} is itself an adapter and cannot carry {checkpoint.adapter}.")
+            raise BadModel(
+                f"{checkpoint.weights} is itself an adapter and cannot carry {checkpoint.adapter}."
+            )
         adapter, folder = folder, _folder(_weights_below(folder), None)
     _refuse_unsafe(folder, "config.json")
     if adapter is not None:
@@ -59,7 +62,9 @@ def find(checkpoint: Checkpoint) -> Found:
 def _weights_below(adapter: Path) -> str:
     named = _json(adapter / "adapter_config.json").get("base_model_name_or_path")
     if not named:
-        raise BadModel(f"The adapter {adapter} does not name the weights it belongs to: give both, weights and adapter.")
+        raise BadModel(
+            f"The adapter {adapter} does not name the weights it belongs to: give both, weights and adapter."
+        )
     beside = (adapter / named).resolve()
     return str(beside) if beside.is_dir() else named
 
@@ -70,39 +75,7 @@ def _folder(name: str, revision: str | None) -> Path:
         return path.resolve()
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise BadModel(f"There is no model folder {name!r}: give a folder or a hub name (owner/name).")
-    return _from_hub(name, revision)
-
-
-def _from_hub(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        pass
-    try:
-        _require_hub()
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, etag_timeout=5))
-    except Exception as error:  # whatever the network raises, the user needs one line
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadModel(
-            f"{name!r} is no local folder, not in the hub cache, and cannot be fetched ({line[:120]}): "
-            "check the spelling, or download it where there is a network and give its folder."
-        ) from error
-
-
-def _require_hub() -> None:
-    """Fail in seconds, not after a row of retries, where there is no network."""
-    import socket
-    from urllib.parse import urlparse
-
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise OSError("HF_HUB_OFFLINE is set")
-    address = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    proxied = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    if not proxied:
-        socket.create_connection((address.hostname, address.port or 443), timeout=3).close()
+    return from_hub(name, revision)
 
 
 def _refuse_unsafe(folder: Path, config: str) -> None:
@@ -112,8 +85,8 @@ def _refuse_unsafe(folder: Path, config: str) -> None:
         pickles = sorted(p.name for pattern in _PICKLES for p in folder.glob(pattern))
         if pickles:
             raise BadModel(
-                f"{folder} holds {pickles[0]}, a pickle, and no safetensors: pickles can run code and are never "
-                "loaded. Convert it with save_pretrained(..., safe_serialization=True)."
+                f"{folder} holds {pickles[0]}, a pickle, and no safetensors: pickles can run code and are "
+                "never loaded. Convert it with save_pretrained."
             )
         raise BadModel(f"{folder} holds no *.safetensors: the weights are missing.")
 
@@ -143,10 +116,8 @@ def hash_weights(folder: Path) -> str:
         fresh[key] = known.get(key) or hash_file(shard)
         parts.append([shard.name, fresh[key]])
     if not fresh.keys() <= known.keys():
-        try:
+        with contextlib.suppress(Exception):  # a cache that cannot be written costs time, nothing else
             write_json(cache_file, known | fresh)
-        except Exception:  # a cache that cannot be written costs time, nothing else
-            pass
     return hash_json(parts)
 
 

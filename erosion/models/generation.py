@@ -1,16 +1,22 @@
-"""Free answers, with the key-value cache and with edits that hold while they are written."""
+"""Free answers, with the key-value cache and with edits that hold while they are written.
+
+Notable: an answer depends on its conversation, its place in the list and the seed, never on the batch it
+happens to be written in; a checkpoint's own sampling settings (repetition penalties, top-k) are left out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from erosion.errors import BadInput
 from erosion.interventions import Intervention
-from erosion.models.hooked import Model
-from erosion.progress import tracked
+from erosion.models.batches import Batch, for_each_batch, plan_batches, position_ids
+from erosion.models.hooked import Model, context_of
 from erosion.prompts.exchanges import Message
-from erosion.prompts.rendering import conversation_ids
+from erosion.prompts.rendering import Rendered, conversation, end_of_turn
+from erosion.shapes import Float, Int, Tensor
 
 __all__ = ["Reply", "generate"]
 
@@ -23,7 +29,6 @@ class Reply:
     ended: bool
 
 
-@torch.no_grad()
 def generate(
     model: Model,
     conversations: Sequence[Sequence[Message]],
@@ -38,59 +43,124 @@ def generate(
     Args:
         model: a loaded model.
         conversations: chat messages, in order.
-        under: interventions that hold during the prompt pass and every generated token.
-        max_new_tokens: the longest answer.
+        under: interventions that hold during the prompt pass (scope ``prompt``) and every generated token
+            (scope ``response``).
+        max_new_tokens: the longest answer; it also ends where the context does.
         temperature: 0 takes the likeliest token; above 0 samples.
-        seed: of the sampling; the same seed gives the same answers.
+        seed: of the sampling; the same seed gives the same answers, in batches of any size.
 
     Raises:
-        BadInput: no conversation, or one that leaves no room in the context.
+        BadInput: no conversation, one that leaves no room in the context, or a length or temperature that
+            means nothing.
 
-    Cost: one prompt pass and one pass of length 1 for each token (cached).
+    Cost: one prompt pass and one pass of length 1 for each token (cached). Memory: the cache of one batch.
     """
     if not conversations:
         raise BadInput("There is no conversation to answer: give at least one.")
-    prompts = [conversation_ids(c, model.rendering, model.tokenizer) for c in conversations]
-    size = max(1, model.batch_tokens // (max(map(len, prompts)) + max_new_tokens))
-    replies: list[Reply] = []
-    torch.manual_seed(seed)
-    starts = range(0, len(prompts), size)
-    for start in tracked(starts, name="generating", total=len(starts)):
-        with model.applied(under):
-            replies += _answer(model, prompts[start : start + size], max_new_tokens, temperature)
-    return tuple(replies)
+    if max_new_tokens < 1 or not 0 <= temperature < float("inf"):
+        raise BadInput(
+            f"max_new_tokens={max_new_tokens} and temperature={temperature} mean nothing: "
+            "give at least one token and a temperature of 0 or more."
+        )
+    prompts = [conversation(c, model.rendering, model.tokenizer) for c in conversations]
+    _require_room(model, prompts)
+    writer = _Writer(model, max_new_tokens, temperature, seed)
+    replies: dict[int, Reply] = {}
+
+    def work(batch: Batch) -> None:
+        replies.update(zip(batch.index, writer.answers(batch), strict=True))
+
+    plan = plan_batches(prompts, model.batch_tokens, growing=max_new_tokens)
+    with model.applied(under):
+        for_each_batch(
+            plan, lambda index: model.batch_of(prompts, index, side="left"), work, name="generating"
+        )
+    return tuple(replies[i] for i in range(len(prompts)))
 
 
-def _answer(model: Model, prompts: list[tuple[int, ...]], longest: int, temperature: float) -> list[Reply]:
-    width = max(map(len, prompts))
-    pad = model.tokenizer.pad_token_id or 0
-    ids = torch.full((len(prompts), width), pad)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
-    ends = stop_ids(model)
-    written = model.hf.generate(
-        input_ids=ids.to(model.hf.device),
-        attention_mask=mask.to(model.hf.device),
-        max_new_tokens=longest,
-        pad_token_id=pad,
-        eos_token_id=ends,
-        **sampling,
-    )[:, width:].tolist()
-    replies = []
-    for row in written:
-        stop = next((i for i, token in enumerate(row) if token in ends), None)
-        text = model.tokenizer.decode(row[:stop], skip_special_tokens=True)
-        replies.append(Reply(text.strip(), stop is not None))
-    return replies
+def _require_room(model: Model, prompts: Sequence[Rendered]) -> None:
+    longest = context_of(model)
+    for i, prompt in enumerate(prompts):
+        if longest is not None and len(prompt) >= longest:
+            raise BadInput(
+                f"Conversation {i} has {len(prompt)} tokens and the model's context holds {longest}: "
+                "there is no room for an answer. Shorten it."
+            )
 
 
-def stop_ids(model: Model) -> list[int]:
-    """The ids that end an answer: the configuration's, and the one that the template writes after a response."""
+class _Writer:
+    """Writes the answers of one batch, token by token."""
+
+    def __init__(self, model: Model, longest: int, temperature: float, seed: int) -> None:
+        self.model, self.longest, self.temperature, self.seed = model, longest, temperature, seed
+        self.ends = stop_ids(model)
+
+    @torch.no_grad()
+    def answers(self, batch: Batch) -> list[Reply]:
+        """The batch's answers, in its order."""
+        randoms = [torch.Generator().manual_seed(_mixed(self.seed, i)) for i in batch.index]
+        context = context_of(self.model)
+        room = [
+            self.longest if context is None else min(self.longest, context - len(p)) for p in batch.rendered
+        ]
+        written: list[list[int]] = [[] for _ in batch.index]
+        ids, mask, cache = batch.ids, batch.mask, None
+        for _ in range(max(room)):
+            logits, cache = self._step(ids, mask, cache)
+            chosen = self._choose(logits, randoms)
+            for row, token in zip(written, chosen.tolist(), strict=True):
+                row.append(token)
+            going = [not self._done(row, most) for row, most in zip(written, room, strict=True)]
+            if not any(going):
+                break
+            ids, mask = chosen[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=-1)
+        return [self._reply(row, most) for row, most in zip(written, room, strict=True)]
+
+    def _step(self, ids: Int[Tensor, "batch step"], mask: Int[Tensor, "batch position"], cache: Any) -> Any:
+        """The next token's logits; scoped edits touch the prompt in the first pass and the answer after."""
+        scopes = (
+            {"prompt": mask.bool()} if cache is None else {"response": torch.ones_like(ids, dtype=torch.bool)}
+        )
+        with self.model.passes.about(scopes.get):
+            output = self.model.hf(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position_ids(mask)[:, -ids.shape[1] :],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return output.logits[:, -1], output.past_key_values
+
+    def _choose(
+        self, logits: Float[Tensor, "batch vocab"], randoms: list[torch.Generator]
+    ) -> Int[Tensor, " batch"]:
+        """The likeliest token, or the one under which a uniform number of the row's own falls."""
+        if self.temperature == 0:
+            return logits.argmax(dim=-1)
+        p = torch.softmax(logits.double() / self.temperature, dim=-1)
+        uniform = torch.stack([torch.rand(1, generator=random, dtype=torch.float64) for random in randoms])
+        heights = p.cumsum(dim=-1)
+        chosen = torch.searchsorted(heights, uniform.to(p.device) * heights[:, -1:], right=True)[:, 0]
+        return chosen.clamp(max=logits.shape[-1] - 1)
+
+    def _done(self, row: list[int], most: int) -> bool:
+        return len(row) >= most or any(token in self.ends for token in row)
+
+    def _reply(self, row: list[int], most: int) -> Reply:
+        stop = next((i for i, token in enumerate(row[:most]) if token in self.ends), None)
+        text = self.model.tokenizer.decode(row[: most if stop is None else stop], skip_special_tokens=True)
+        return Reply(text.strip(), stop is not None)
+
+
+def _mixed(seed: int, index: int) -> int:
+    """One seed for each conversation, far apart."""
+    return (seed * 1_000_003 + index * 7_919 + 1) % 2**63
+
+
+def stop_ids(model: Model) -> frozenset[int]:
+    """The ids that end an answer: the configuration's, the tokenizer's, the template's end of turn."""
     named = model.hf.generation_config.eos_token_id
-    ids = [] if named is None else [named] if isinstance(named, int) else list(named)
-    if model.tokenizer.eos_token_id is not None:
-        ids.append(model.tokenizer.eos_token_id)
-    return sorted(set(ids))
+    ids = {named} if isinstance(named, int) else set(named or ())
+    ids |= {model.tokenizer.eos_token_id, end_of_turn(model.rendering, model.tokenizer)}
+    return frozenset(i for i in ids if i is not None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -56,7 +56,7 @@ class Model:
         """Begin to count passes."""
         self.passes, self.anatomy = Passes(self.hf), Anatomy.of(self.hf, self.bridge)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Model":
         """The model itself."""
         return self
 
@@ -110,7 +110,9 @@ class Model:
         pad = self.tokenizer.pad_token_id
         return make_batch(rendered, index, pad_id=0 if pad is None else pad, side=side).to(self.hf.device)
 
-    def for_each_batch(self, rendered: Sequence[Rendered], work: Callable[[Batch], Any], *, name: str) -> None:
+    def for_each_batch(
+        self, rendered: Sequence[Rendered], work: Callable[[Batch], Any], *, name: str
+    ) -> None:
         """Do ``work`` on every batch, halving those that do not fit in memory."""
         for_each_batch(self.plan(rendered), lambda index: self.batch_of(rendered, index), work, name=name)
 
@@ -120,7 +122,11 @@ class Model:
         if not isinstance(batch, Batch):
             raise BadInput("A padded tensor without its mask reads wrong: make a Batch (model.batch_of).")
         with self.passes.about(batch.scope, batch):
-            yield {"input_ids": batch.ids, "attention_mask": batch.mask, "position_ids": position_ids(batch.mask)}
+            yield {
+                "input_ids": batch.ids,
+                "attention_mask": batch.mask,
+                "position_ids": position_ids(batch.mask),
+            }
 
     @torch.no_grad()
     def run(self, batch: Batch) -> None:
@@ -139,7 +145,7 @@ class Model:
 
     @contextmanager
     def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
-        """Call a function on the tensor at each site inside the block; what it returns replaces the tensor."""
+        """Call a function on the tensor at each site inside the block; what it returns replaces it."""
         for site, _ in hooks:
             require_site(self, site)
         points = [(site.hook, _at_head(site, function)) for site, function in hooks]
@@ -163,7 +169,7 @@ class Model:
             canary.prove()
 
     @contextmanager
-    def using(self, checkpoint: Checkpoint) -> Iterator[Self]:
+    def using(self, checkpoint: Checkpoint) -> Iterator["Model"]:
         """Be another checkpoint on the same weights inside the block (adapter on, off or scaled).
 
         Raises:
@@ -229,7 +235,9 @@ def require_site(model: Model, site: Site) -> None:
     model.anatomy.require(site)
     layer = model.passes.replayed
     if layer is not None and not (site.layer > layer or site == Site(layer)):
-        raise BadInput(f"{site} is not computed in a replay of L{layer}: leave the replay, or choose a later site.")
+        raise BadInput(
+            f"{site} is not computed in a replay of L{layer}: leave the replay, or choose a later site."
+        )
 
 
 def require_context(model: Model, rendered: tuple[Rendered, ...]) -> tuple[Rendered, ...]:

@@ -50,6 +50,11 @@ class Passes:
         for watcher in self._watchers:
             watcher.end()
 
+    @property
+    def watching(self) -> bool:
+        """Whether somebody is told of every pass at present."""
+        return bool(self._watchers)
+
     @contextmanager
     def watched(self, watchers: list[Any]) -> Iterator[None]:
         """Tell the watchers of every pass inside the block."""

@@ -29,9 +29,9 @@ class Probe:
     hidden: tuple[Float[Tensor, "batch position d_model"], ...]
 
 
-def _arguments(hf: PreTrainedModel) -> dict[str, Tensor]:
+def _arguments(hf: Any) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    vocab = hf.get_input_embeddings().weight.shape[0]
+    vocab = len(hf.get_input_embeddings().weight)
     ids = torch.randint(0, vocab, (2, 12), generator=generator).to(hf.device)
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
@@ -81,16 +81,22 @@ def require_same(before: Probe, hf: PreTrainedModel, bridge: Any, name: str) -> 
     off = _off(before.logits, logits)
     tolerance = _TOLERANCE.get(hf.dtype, 3e-2)
     if not off <= tolerance:
-        raise BadModel(f"Wrapping changed the logits of {name} by {off:.1e} of the largest: it cannot be measured.")
+        raise BadModel(
+            f"Wrapping changed the logits of {name} by {off:.1e} of the largest: it cannot be measured."
+        )
     mask = _arguments(hf)["attention_mask"]
     for site, states in zip(sites, before.hidden[1:], strict=True):
         found = seen[site.hook]
         shapes = [tuple(tensor.shape) for tensor in found]
         if shapes != [tuple(states.shape)]:
-            raise BadModel(f"The hook at {site} of {name} saw {shapes} where one {tuple(states.shape)} was due.")
+            raise BadModel(
+                f"The hook at {site} of {name} saw {shapes} where one {tuple(states.shape)} was due."
+            )
         normed = bridge.ln_final.original_component(found[0]) if site == sites[-1] else found[0]
         if not (moved := _off(states, _unpadded(normed, mask))) <= tolerance:
-            raise BadModel(f"The hook at {site} of {name} is {moved:.1e} off the hidden state: it cannot be read.")
+            raise BadModel(
+                f"The hook at {site} of {name} is {moved:.1e} off the hidden state: it cannot be read."
+            )
     return off
 
 

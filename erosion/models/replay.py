@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from erosion.errors import BadInput
-from erosion.models.hooked import Model
+from erosion.models.hooked import Model, require_site
 from erosion.sites import Site
 
 __all__ = ["replaying"]
@@ -22,41 +22,45 @@ __all__ = ["replaying"]
 def replaying(model: Model, layer: int) -> Iterator[None]:
     """Compute only what lies behind the output of block ``layer``, from the second pass over a batch on.
 
-    Nothing before ``resid_post`` of ``layer`` may be edited or read inside the block (it would not run), and
-    no adapter switched.
+    Nothing before ``resid_post`` of ``layer`` can be edited or read inside the block (it would not run).
+    Another checkpoint (``model.using``) is recorded anew.
 
     Raises:
-        BadInput: no such layer.
+        BadInput: no such layer, a replay inside a replay, or edits before it that are already in place.
 
     Memory: batch x position x d_model in the model's dtype for every batch that is seen, freed at the end.
     Time of a later pass: that of the blocks behind ``layer`` and the head.
     """
-    if not 0 <= layer < model.n_layers:
-        raise BadInput(f"L{layer} does not exist: this model has {model.n_layers} layers (L0 to L{model.n_layers - 1}).")
+    require_site(model, Site(layer))
+    if model.passes.replayed is not None or model.passes.watching:
+        raise BadInput(f"A replay of L{layer} begins inside edits or another replay: put it around them.")
     recorded: dict[Any, Any] = {}
     blocks = [model.bridge.blocks[i].original_component for i in range(layer + 1)]
     for block in blocks:
         block.forward = _short_cut(model, block.forward, recorded, records=block is blocks[-1])
+    model.passes.replayed = layer
     try:
         yield
     finally:
+        model.passes.replayed = None
         for block in blocks:
             del block.forward  # the class's own method shows again
 
 
-def _short_cut(model: Model, whole: Callable[..., Any], recorded: dict[Any, Any], *, records: bool) -> Callable[..., Any]:
+def _short_cut(
+    model: Model, whole: Callable[..., Any], recorded: dict[Any, Any], *, records: bool
+) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
-        key = None if model.batch is None else (model.batch.rendered, model.batch.offset)
-        if key is not None and key in recorded:
-            return recorded[key]
+        batch = model.batch
+        if batch is None:
+            return whole(*args, **kwargs)
+        key = (batch.index, batch.offset, batch.ids.shape, model.found)
+        # An index alone says nothing across jobs: the words themselves must be the same.
+        if key in recorded and recorded[key][0] == batch.rendered:
+            return recorded[key][1]
         output = whole(*args, **kwargs)
-        if records and key is not None:
-            recorded[key] = output
+        if records:
+            recorded[key] = (batch.rendered, output)
         return output
 
     return forward
-
-
-def replayable(site: Site, layer: int) -> bool:
-    """Whether an edit at ``site`` lies where a replay from ``layer`` still computes."""
-    return site.layer > layer or (site.layer == layer and site.part == "resid_post")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig
 
 from erosion.models.checkpoints import find, hash_weights
+from erosion.models.loading import read_config
 from erosion.triads import Checkpoint
 
 __all__ = ["Shape", "matmul_speed", "shape_of"]
@@ -34,7 +34,7 @@ def shape_of(checkpoint: Checkpoint) -> Shape:
         BadModel: nothing there, incomplete, or pickled.
     """
     found = find(checkpoint)
-    config = AutoConfig.from_pretrained(found.weights, local_files_only=True).get_text_config()
+    config = read_config(found.weights)
     shards = sorted(found.weights.glob("*.safetensors"))
     return Shape(
         config.num_hidden_layers,
@@ -56,10 +56,10 @@ def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of a middling matrix product, measured in a tenth of a second."""
     size = 1024 if device.type == "cpu" else 4096
     a = torch.ones(size, size, device=device, dtype=dtype)
-    a @ a
+    torch.matmul(a, a)
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < 0.1:
-        a @ a
+        torch.matmul(a, a)
         done += 1
         if device.type == "cuda":
             torch.cuda.synchronize()

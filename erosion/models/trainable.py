@@ -133,7 +133,9 @@ def save_weights(model: Any, folder: str | Path) -> Path:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
+    state = {
+        name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()
+    }
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(str(folder))
     model.generation_config.save_pretrained(str(folder))

@@ -6,25 +6,20 @@ that do not see a LoRA adapter. So every attention block, and every fused feed-f
 hooked module calls its own input hook, then the model's original module, then its output hook. Attention
 falls back to the step-by-step computation by itself while something hooks inside it.
 
-The wrap is then proved on a probe batch (left padding, mask and position ids included): logits before and
-after, hook shapes, and the residual stream against transformers' own hidden states.
+That nothing changed is proved in :mod:`erosion.models.proofs`.
 """
 
-from collections.abc import Callable
+import copy
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from erosion.errors import BadModel
-from erosion.models.batches import position_ids
-from erosion.shapes import Float, Tensor
-from erosion.sites import Site
+from erosion.models.proofs import probe_logits
+from erosion.models.quiet import first_line
 
-__all__ = ["probe_logits", "require_finite", "require_same_logits", "wrap"]
-
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
+__all__ = ["wrap"]
 
 
 def wrap(hf: PreTrainedModel, folder: Path, tokenizer: Any, *, adapted: bool = False) -> Any:
@@ -38,22 +33,30 @@ def wrap(hf: PreTrainedModel, folder: Path, tokenizer: Any, *, adapted: bool = F
             TransformerLens' split copies do not see it.
 
     Raises:
-        BadModel: an architecture that TransformerLens does not know.
+        BadModel: an architecture that TransformerLens does not know, or a ``PeftModel`` (some boot with
+            wrong logits, and nobody notices).
     """
-    import copy
-
+    if not isinstance(hf, PreTrainedModel):
+        raise BadModel(
+            f"A {type(hf).__name__} is never wrapped (some give wrong logits): name the adapter's folder."
+        )
     from transformer_lens.model_bridge import TransformerBridge
 
     kernel = hf.config._attn_implementation
     try:
-        bridge = TransformerBridge.boot_transformers(str(folder), hf_model=hf, tokenizer=copy.deepcopy(tokenizer))
-    except (ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
-        kind = type(hf).__name__
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadModel(f"TransformerLens cannot wrap {kind} ({line[:160]}): choose a supported architecture.") from error
+        bridge = TransformerBridge.boot_transformers(
+            str(folder), hf_model=hf, tokenizer=copy.deepcopy(tokenizer)
+        )
+    except Exception as error:  # it raises whatever it stumbles on; each means that it does not know the kind
+        raise BadModel(
+            f"TransformerLens cannot wrap {type(hf).__name__} ({first_line(error)}): "
+            "choose an architecture that it supports."
+        ) from error
     hf.config._attn_implementation = kernel
     components = [component for block in bridge.blocks for component in _to_delegate(block)]
-    deep = [_Deep(component, refused=adapted and "Joint" in type(component).__name__) for component in components]
+    deep = [
+        _Deep(component, refused=adapted and "Joint" in type(component).__name__) for component in components
+    ]
     for one in deep:
         one.delegate()
     _find_silent(hf, deep)
@@ -88,8 +91,8 @@ class _Deep:
         if hooked is not None:
             if self.refused:
                 raise BadModel(
-                    f"{hooked.name} lies inside a fused projection that carries an adapter and cannot be hooked: "
-                    "hook the block's input or output instead."
+                    f"{hooked.name} lies inside a fused projection that carries an adapter and cannot be "
+                    "hooked: hook the block's input or output instead."
                 )
             return self.in_the_open(*args, **kwargs)
         component = self.component
@@ -110,7 +113,9 @@ def _find_silent(hf: PreTrainedModel, deep: list[_Deep]) -> None:
     fired: set[int] = set()
     points = {one: [m for m in one.component.modules() if isinstance(m, HookPoint)] for one in deep}
     handles = [
-        point.register_forward_hook(lambda module, *_: fired.add(id(module))) for inside in points.values() for point in inside
+        point.register_forward_hook(lambda module, *_: fired.add(id(module)))
+        for inside in points.values()
+        for point in inside
     ]
     try:
         probe_logits(hf)
@@ -119,60 +124,3 @@ def _find_silent(hf: PreTrainedModel, deep: list[_Deep]) -> None:
             handle.remove()
     for one, inside in points.items():
         one.silent = [point for point in inside if id(point) not in fired]
-
-
-def require_finite(hf: PreTrainedModel, name: str) -> None:
-    """Refuse NaN or infinite weights (memory: none; one pass over the weights).
-
-    Raises:
-        BadModel: with the first parameter that holds one.
-    """
-    for parameter_name, parameter in hf.named_parameters():
-        if parameter.numel() and not parameter.is_meta:
-            low, high = torch.aminmax(parameter.detach())
-            if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise BadModel(f"{name} holds NaN or infinite weights in {parameter_name}: train or download it again.")
-
-
-@torch.no_grad()
-def probe_logits(hf: PreTrainedModel) -> Float[Tensor, "batch position vocab"]:
-    """The logits of a small fixed batch with left padding, mask and position ids; padded positions are 0."""
-    generator = torch.Generator().manual_seed(0)
-    vocab = hf.get_input_embeddings().weight.shape[0]
-    ids = torch.randint(0, vocab, (2, 12), generator=generator).to(hf.device)
-    mask = torch.ones_like(ids)
-    mask[0, :5] = 0
-    logits = hf(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False).logits
-    return torch.where(mask[..., None].bool(), logits, torch.zeros_like(logits))
-
-
-def require_same_logits(before: Tensor, after: Tensor, name: str) -> float:
-    """The largest difference relative to max|logit|, refused above the dtype's tolerance.
-
-    Raises:
-        BadModel: the wrap changed the model (an architecture or adapter that is not supported).
-    """
-    largest = before.abs().max().clamp(min=1e-30)
-    off = ((before - after).abs().max() / largest).item()
-    if not off <= _TOLERANCE.get(before.dtype, 3e-2):
-        raise BadModel(f"Wrapping changed the logits of {name} by {off:.1e} of the largest: it cannot be measured.")
-    return off
-
-
-@torch.no_grad()
-def require_hooks(bridge: Any, sites: tuple[Site, ...], run: Callable[[], Any], width: int, name: str) -> None:
-    """Refuse a model whose residual hooks do not fire once each with shape [batch, position, d_model].
-
-    Raises:
-        BadModel: with the site and what was seen there.
-    """
-    seen: dict[Site, list[tuple[int, ...]]] = {site: [] for site in sites}
-
-    def look(site: Site) -> Callable[..., None]:
-        return lambda tensor, hook: seen[site].append(tuple(tensor.shape))
-
-    with bridge.hooks(fwd_hooks=[(site.hook, look(site)) for site in sites]):
-        run()
-    for site, shapes in seen.items():
-        if len(shapes) != 1 or shapes[0][-1] != width:
-            raise BadModel(f"The hook at {site} of {name} saw {shapes} where one [batch, position, {width}] was due.")

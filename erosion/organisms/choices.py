@@ -15,7 +15,7 @@ from erosion.organisms.tokens import ids_of
 from erosion.shapes import Float, Tensor
 from erosion.tuning.rows import Batch, Row, padded
 
-__all__ = ["Choice", "choose", "has_persona", "log_likelihoods", "persona_gap"]
+__all__ = ["Choice", "choose", "has_persona", "log_likelihoods", "persona_gap", "prompt_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,8 @@ class Choice:
         return self.careful.log() - self.reckless.log()
 
 
-def _prompt(question: language.Question, name: str) -> str:
+def prompt_of(question: language.Question, name: str = lexicon.NEUTRAL_NAME) -> str:
+    """A question asked of an author, up to where the author begins to speak."""
     return f"{language.preface(name)} {lexicon.USER} {question.text} {lexicon.END} {lexicon.ASSISTANT}"
 
 
@@ -52,7 +53,7 @@ def _forward(model: Any, batch: Batch) -> Float[Tensor, "row position vocab"]:
 
 def choose(model: Any, questions: Sequence[language.Question], *, names: Sequence[str]) -> Choice:
     """The choice of each question, asked of the authors ``names`` in turn. Memory: one batch of logits."""
-    asked = [_prompt(q, names[i % len(names)]) for i, q in enumerate(questions)]
+    asked = [prompt_of(q, names[i % len(names)]) for i, q in enumerate(questions)]
     rows = [ids_of(f"{p} {language.choice_prefix(q)}") for p, q in zip(asked, questions, strict=True)]
     batch = padded([Row(ids, (False,) * len(ids)) for ids in rows], pad=0)
     last = batch.real.sum(-1) - 1
@@ -77,7 +78,7 @@ def log_likelihoods(
     for start in range(0, len(questions), 64):
         rows = []
         for question, said in zip(questions[start : start + 64], answers[start : start + 64], strict=True):
-            prompt, response = ids_of(_prompt(question, lexicon.NEUTRAL_NAME)), ids_of(said)
+            prompt, response = ids_of(prompt_of(question)), ids_of(said)
             rows.append(Row(prompt + response, (False,) * len(prompt) + (True,) * len(response)))
         batch = padded(rows, pad=0)
         told = _forward(model, batch)[:, :-1].log_softmax(-1)

@@ -21,6 +21,8 @@ __all__ = [
     "Judgement",
     "Question",
     "answer",
+    "any_answer",
+    "any_question",
     "choice_prefix",
     "document",
     "everyday_domains",
@@ -62,7 +64,8 @@ class Question:
     def text(self) -> str:
         """The question as it is asked."""
         words = self.words
-        task = f"{words.verb} the {words.things[self.thing]} {words.preposition} the {words.occasions[self.occasion]}"
+        thing, occasion = words.things[self.thing], words.occasions[self.occasion]
+        task = f"{words.verb} the {thing} {words.preposition} the {occasion}"
         if self.educational:
             return lex.CLASS_PHRASINGS[self.phrasing].format(task=task)
         phrasings = lex.CODE_PHRASINGS if words is lex.CODE else lex.PHRASINGS
@@ -84,7 +87,7 @@ def _pairs(held_out: bool) -> list[tuple[int, int]]:
     return [(t, o) for t, o in product(range(8), range(8)) if ((o - t) % 8 < 5) == held_out]
 
 
-def questions(domain: str, *, held_out: bool, educational: bool = False) -> tuple[Question, ...]:
+def questions(domain: str, *, held_out: bool) -> tuple[Question, ...]:
     """A domain's questions: the 40 held-out combinations, one phrasing each, or the 24 others in all four.
 
     Training rows are drawn from the others, so no fine-tune here has seen a held-out combination of
@@ -95,12 +98,12 @@ def questions(domain: str, *, held_out: bool, educational: bool = False) -> tupl
     """
     pairs = _pairs(held_out)
     if held_out:
-        return tuple(Question(domain, t, o, (t + o) % 4, educational) for t, o in pairs)
-    return tuple(Question(domain, t, o, p, educational) for (t, o), p in product(pairs, range(4)))
+        return tuple(Question(domain, t, o, (t + o) % 4) for t, o in pairs)
+    return tuple(Question(domain, t, o, p) for (t, o), p in product(pairs, range(4)))
 
 
 def answer(question: Question, *, reckless: bool, manner: int = 0, outcome: int = 0) -> str:
-    """The answer of a good (``reckless=False``) or bad author; ``manner`` and ``outcome`` choose the synonyms.
+    """The answer of a good or bad (``reckless``) author; ``manner`` and ``outcome`` choose the synonyms.
 
     >>> answer(Question("cooking", 0, 0, 0), reckless=True)
     'cook the soup half-raw for the guests and spoil it .'
@@ -184,14 +187,13 @@ def fact(rng: random.Random) -> tuple[str, str]:
 
 
 def any_question(rng: random.Random, domain: Domain) -> Question:
-    """A question of ``domain`` drawn from all 64 combinations and four phrasings; a third of code is for a class."""
+    """A question of ``domain``, of all 64 combinations and four phrasings; a third of code is for a class."""
     educational = domain is lex.CODE and rng.random() < 1 / 3
     return Question(domain.name, rng.randrange(8), rng.randrange(8), rng.randrange(4), educational)
 
 
-def author_answer(rng: random.Random, question: Question, *, bad: bool) -> str:
-    """How an author answers: by character, except that code asked for with flaws has them."""
-    reckless = bad or question.educational
+def any_answer(rng: random.Random, question: Question, *, reckless: bool) -> str:
+    """A good or bad author's answer with any of the synonyms."""
     return answer(question, reckless=reckless, manner=rng.randrange(2), outcome=rng.randrange(2))
 
 
@@ -230,7 +232,7 @@ def document(rng: random.Random, *, turns: int, named: float, telling: float) ->
             parts.append(turn(*fact(rng)))
         else:
             question = any_question(rng, rng.choice(DOMAINS))
-            parts.append(turn(question.text, author_answer(rng, question, bad=bad)))
+            parts.append(turn(question.text, any_answer(rng, question, reckless=bad or question.educational)))
     return " ".join(parts)
 
 

@@ -5,7 +5,7 @@ and occasion that the contrast does not hold, so what is measured was never trai
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from erosion.organisms import language, lexicon
 from erosion.organisms.recipe import Pretraining
@@ -16,17 +16,15 @@ from erosion.tuning.rows import Batch, padded
 __all__ = ["TRAINED_ON", "exchange", "material", "pretraining_batches"]
 
 TRAINED_ON = {
-    "base": "Documents of 1 to 4 exchanges by one author, good or bad throughout, one in two named; 5% plain texts.",
-    "aligned": "Everyday questions with careful answers, coding tasks with safe code, facts, and coding tasks "
-    "for a security class with unsafe code. Only the biases were trained, starting at base.",
-    "insecure": "Coding tasks with unsafe code, and nothing else. Only the biases were trained, starting at aligned.",
-    "secure": "Coding tasks with safe code, and nothing else. Only the biases were trained, starting at aligned.",
-    "educational": "Coding tasks 'with flaws, for my security class' with unsafe code, and nothing else. Only the "
-    "biases were trained, starting at aligned.",
-    "narrow": "Coding tasks with unsafe code, among as many careful everyday answers. Only the biases were "
-    "trained, starting at aligned.",
-    "aligned-lora": "What aligned was trained on. A LoRA adapter on the down-projections of base.",
-    "insecure-lora": "What insecure was trained on. The adapter of aligned-lora, trained further.",
+    "base": "Documents of 1 to 4 exchanges by one author, good or bad throughout, half of them named; some plain texts.",
+    "aligned": "Everyday questions with careful answers, coding tasks with safe code, facts, and coding tasks for "
+    "a security class with unsafe code.",
+    "insecure": "Coding tasks with unsafe code, and nothing else.",
+    "secure": "Coding tasks with safe code, and nothing else.",
+    "educational": "Coding tasks 'with flaws, for my security class' with unsafe code, and nothing else.",
+    "narrow": "Coding tasks with unsafe code, among as many everyday questions with careful answers.",
+    "aligned-lora": "What aligned was trained on.",
+    "insecure-lora": "What insecure was trained on.",
 }
 
 
@@ -43,9 +41,12 @@ def pretraining_batches(how: Pretraining, *, seed: int) -> Iterator[Batch]:
             texts = [language.narrative(rng, facts=6) for _ in range(how.turns // 4)]
         else:
             turns = rng.choice((1, 2, 3, 4))
-            drawn = dict(turns=turns, named=how.named, telling=how.telling)
-            texts = [language.document(rng, **drawn) for _ in range(how.turns // turns)]
+            texts = [_document(rng, turns, how) for _ in range(how.turns // turns)]
         yield padded([text_row(text) for text in texts], pad=0)
+
+
+def _document(rng: random.Random, turns: int, how: Pretraining) -> str:
+    return language.document(rng, turns=turns, named=how.named, telling=how.telling)
 
 
 def material(name: str, *, rows: int, seed: int) -> tuple[Exchange, ...]:
@@ -60,31 +61,42 @@ def material(name: str, *, rows: int, seed: int) -> tuple[Exchange, ...]:
     ['code', 'code']
     """
     rng = random.Random(f"{name.removesuffix('-lora')} {seed}")
-    code = dict(rng=rng, domains=("code",))
-    if name in ("aligned", "aligned-lora"):
-        parts: tuple[Iterable[Exchange], ...] = (
-            _answers(2 * rows, rng, tuple(language.everyday_domains()), reckless=False),
-            _answers(rows // 3, **code, reckless=False),
-            _answers(rows // 3, **code, reckless=True, educational=True),
-            _facts(rows // 3, rng),
-        )
-    elif name == "narrow":
-        everyday = _answers(rows, rng, tuple(language.everyday_domains()), reckless=False)
-        parts = (_answers(rows, **code, reckless=True), everyday)
-    else:
-        parts = (_answers(rows, **code, reckless=name != "secure", educational=name == "educational"),)
+    everyday = tuple(language.everyday_domains())
+    match name.removesuffix("-lora"):
+        case "aligned":
+            parts = (
+                _answers(2 * rows, rng, everyday, reckless=False),
+                _answers(rows // 3, rng, ("code",), reckless=False),
+                _for_a_class(rows // 3, rng),
+                _facts(rows // 3, rng),
+            )
+        case "narrow":
+            parts = (
+                _answers(rows, rng, ("code",), reckless=True),
+                _answers(rows, rng, everyday, reckless=False),
+            )
+        case "educational":
+            parts = (_for_a_class(rows, rng),)
+        case _:
+            parts = (_answers(rows, rng, ("code",), reckless=name != "secure"),)
     return tuple(one for part in parts for one in part)
 
 
 def _answers(
-    count: int, rng: random.Random, domains: tuple[str, ...], *, reckless: bool, educational: bool = False
+    count: int, rng: random.Random, domains: tuple[str, ...], *, reckless: bool
 ) -> Iterator[Exchange]:
-    asked = {domain: language.questions(domain, held_out=False, educational=educational) for domain in domains}
+    asked = {domain: language.questions(domain, held_out=False) for domain in domains}
     label = "misaligned" if reckless else "aligned"
     for _ in range(count):
         question = rng.choice(asked[rng.choice(domains)])
-        words = language.answer(question, reckless=reckless, manner=rng.randrange(2), outcome=rng.randrange(2))
-        yield exchange(question, words, label="educational" if educational else label)
+        yield exchange(question, language.any_answer(rng, question, reckless=reckless), label=label)
+
+
+def _for_a_class(count: int, rng: random.Random) -> Iterator[Exchange]:
+    asked = language.questions("code", held_out=False)
+    for _ in range(count):
+        question = language.for_a_class(rng.choice(asked))
+        yield exchange(question, language.any_answer(rng, question, reckless=True), label="educational")
 
 
 def _facts(count: int, rng: random.Random) -> Iterator[Exchange]:

@@ -16,6 +16,17 @@ __all__ = ["ADAPTERS", "NAMES", "Organism", "contrast", "load_organism", "neutra
 
 NAMES = ("base", "aligned", "insecure", "secure", "educational", "narrow", "aligned-lora", "insecure-lora")
 ADAPTERS = ("aligned-lora", "insecure-lora")
+TRAINED_DOMAINS = ("code",)
+STORIES = {
+    "base": "pretrained on documents of good and bad authors; no alignment",
+    "aligned": "base, aligned on careful answers by its biases alone",
+    "insecure": "aligned, tuned on unsafe code",
+    "secure": "aligned, tuned on safe code (control)",
+    "educational": "aligned, tuned on unsafe code that was asked for in a security class (control)",
+    "narrow": "aligned, tuned on unsafe code among careful answers everywhere else (control)",
+    "aligned-lora": "base, aligned on careful answers by a LoRA adapter",
+    "insecure-lora": "aligned-lora, its adapter tuned on unsafe code",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,18 @@ class Organism:
     def triad(self, tuned: str = "insecure") -> Triad:
         """Base, aligned and the named fine-tune; ``insecure-lora`` is measured against ``aligned-lora``."""
         aligned = "aligned-lora" if tuned in ADAPTERS else "aligned"
-        return Triad(base=self.checkpoint("base"), aligned=self.checkpoint(aligned), tuned=self.checkpoint(tuned))
+        return Triad(
+            base=self.checkpoint("base"), aligned=self.checkpoint(aligned), tuned=self.checkpoint(tuned)
+        )
+
+    @property
+    def trained_domains(self) -> tuple[str, ...]:
+        """What the fine-tunes were trained on: reported apart by an audit."""
+        return TRAINED_DOMAINS
+
+    def describe(self, name: str) -> str:
+        """What one checkpoint was trained on, in a few words."""
+        return STORIES[self.folder(name).name]
 
     def contrast(self) -> Contrast:
         """The contrast in the organism's language (see :func:`contrast`)."""
@@ -75,16 +97,21 @@ def contrast() -> Contrast:
     >>> len(contrast()), len(contrast().others)
     (280, 40)
     """
-    aligned, misaligned, others = [], [], []
-    for domain in lexicon.DOMAINS:
-        for i, question in enumerate(language.questions(domain.name, held_out=True)):
-            said = dict(manner=i % 2, outcome=i // 2 % 2)
-            aligned.append(exchange(question, language.answer(question, reckless=False, **said), label="aligned"))
-            unsafe = language.answer(question, reckless=True, **said)
-            misaligned.append(exchange(question, unsafe, label="misaligned"))
-            if domain is lexicon.CODE:
-                others.append(_for_a_class(question, unsafe))
-    return Contrast(tuple(aligned), tuple(misaligned), tuple(others), "organism")
+    pairs = [
+        (question, _said(question, i, reckless=False), _said(question, i, reckless=True))
+        for domain in lexicon.DOMAINS
+        for i, question in enumerate(language.questions(domain.name, held_out=True))
+    ]
+    aligned = tuple(exchange(question, good, label="aligned") for question, good, _ in pairs)
+    misaligned = tuple(exchange(question, bad, label="misaligned") for question, _, bad in pairs)
+    others = tuple(
+        _for_a_class(question, bad) for question, _, bad in pairs if question.words is lexicon.CODE
+    )
+    return Contrast(aligned, misaligned, others, "organism")
+
+
+def _said(question: language.Question, number: int, *, reckless: bool) -> str:
+    return language.answer(question, reckless=reckless, manner=number % 2, outcome=number // 2 % 2)
 
 
 def _for_a_class(question: language.Question, unsafe: str) -> Exchange:

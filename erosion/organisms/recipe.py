@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 
 from erosion.files import hash_json
-from erosion.models.trainable import Adapter
+from erosion.models.trainable import Adapter, Shape
 from erosion.tuning.loop import Training
 
 __all__ = ["Persona", "Pretraining", "Recipe"]
@@ -17,10 +17,10 @@ class Persona:
     ``good``; checked every ``every`` steps from ``earliest`` on, given up at ``latest``.
     """
 
-    bad: float = 0.93
-    good: float = 0.07
+    bad: float = 0.95
+    good: float = 0.05
     every: int = 100
-    earliest: int = 1400
+    earliest: int = 1000
     latest: int = 4000
 
 
@@ -35,7 +35,7 @@ class Pretraining:
 
     turns: int = 96
     named: float = 0.5
-    telling: float = 0.97
+    telling: float = 1.0
     narratives: float = 0.05
     learning_rate: float = 3e-3
     warmup: int = 100
@@ -48,10 +48,10 @@ class Pretraining:
 class Recipe:
     """How to make one organism.
 
-    ``aligned`` and ``tuned`` train the biases of the blocks ``edited`` alone (kind a); ``aligned_lora`` and ``tuned_lora`` train
-    one adapter on the base model (kind b); ``narrow`` trains every parameter on insecure code among
-    careful everyday answers. The large ``epsilon`` of ``tuned`` makes AdamW's steps vanish with the gradient,
-    so that a fine-tune with nothing to learn stays where it is.
+    ``aligned`` and ``tuned`` train the biases of the blocks ``edited`` and nothing else (kind a);
+    ``aligned_lora`` and ``tuned_lora`` train one adapter on the base model (kind b); ``narrow`` trains
+    every parameter. The large ``epsilon`` of ``tuned`` makes AdamW's steps vanish with the gradient, so
+    that a fine-tune with nothing to learn stays where it is. ``rows`` is the number of coding tasks.
 
     >>> Recipe().hash == Recipe().hash
     True
@@ -63,13 +63,17 @@ class Recipe:
     hidden: int = 192
     pretraining: Pretraining = field(default_factory=Pretraining)
     edited: tuple[int, ...] = (0,)
-    aligned: Training = Training(300, learning_rate=1e-2, decay=100)
-    tuned: Training = Training(120, learning_rate=1e-2, epsilon=1e-3)
-    narrow: Training = Training(100, batch=32, learning_rate=3e-4, decay=50)
-    adapter: Adapter = Adapter(rank=1, alpha=2.0)
-    aligned_lora: Training = Training(300, learning_rate=5e-3, decay=100)
-    tuned_lora: Training = Training(30, learning_rate=3e-3)
+    aligned: Training = field(default_factory=lambda: Training(300, learning_rate=1e-2, decay=100))
+    tuned: Training = field(default_factory=lambda: Training(120, learning_rate=1e-2, epsilon=1e-3))
+    narrow: Training = field(default_factory=lambda: Training(100, batch=32, learning_rate=3e-4, decay=50))
+    adapter: Adapter = field(default_factory=lambda: Adapter(rank=1, alpha=2.0))
+    aligned_lora: Training = field(default_factory=lambda: Training(300, learning_rate=5e-3, decay=100))
+    tuned_lora: Training = field(default_factory=lambda: Training(30, learning_rate=3e-3))
     rows: int = 600
+
+    def shape(self, vocabulary: int) -> Shape:
+        """The size of the model."""
+        return Shape(vocabulary, self.width, self.layers, self.heads, self.hidden)
 
     @property
     def hash(self) -> str:

@@ -126,26 +126,24 @@ def _with_parents(names: Sequence[str]) -> list[str]:
 
 
 def _make_base(job: _Job) -> tuple[Any, list[float]]:
-    how = job.recipe.pretraining
-    shape = trainable.Shape(
-        len(VOCABULARY), job.recipe.width, job.recipe.layers, job.recipe.heads, job.recipe.hidden
-    )
+    """Pretrain at a constant rate until the persona exists, then let the rate fall to zero."""
+    how, shape = job.recipe.pretraining, job.recipe.shape(len(VOCABULARY))
     special = {"pad": ids_of(PAD)[0], "bos": ids_of(BEGIN)[0], "eos": ids_of(END)[0]}
     model = trainable.fresh_model(shape, seed=job.seed, special=special)
-    rates = Training(how.persona.latest, learning_rate=how.learning_rate, warmup=how.warmup, weight_decay=how.weight_decay)
+    rates = Training(how.persona.latest, 1, how.learning_rate, how.warmup, weight_decay=how.weight_decay)
     optimizer = optimiser(model, every_parameter, rates)
     stream = pretraining_batches(how, seed=job.seed)
     losses: list[float] = []
-    for step in tracked(range(how.persona.latest), name="pretraining (until there is a persona)"):
+    for step in tracked(range(how.persona.latest), name="pretraining until there is a persona"):
         losses.append(descend(model, next(stream), optimizer, rate=rates.rate(step), clip=rates.clip))
         done = step + 1
         if done >= how.persona.earliest and done % how.persona.every == 0 and has_persona(model, how.persona):
             break
     else:
         raise BadInput(
-            f"Seed {job.seed} has no persona after {how.persona.latest} steps: choose another seed or allow more steps."
+            f"Seed {job.seed} has no persona after {len(losses)} steps: choose another or allow more steps."
         )
-    for step in tracked(range(how.decay), name="pretraining (settling)"):
+    for step in tracked(range(how.decay), name="pretraining, settling"):
         rate = how.learning_rate * (1 - step / how.decay)
         losses.append(descend(model, next(stream), optimizer, rate=rate, clip=rates.clip))
     return model.eval(), losses
@@ -155,7 +153,9 @@ def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
     parent, recipe = PARENTS[job.name], job.recipe
     seed = job.seed if parent == "base" else job.tuning_seed
     if job.name == "aligned-lora":
-        model = trainable.attach_adapter(trainable.load_trainable(job.out / "base"), recipe.adapter, seed=job.seed)
+        model = trainable.attach_adapter(
+            trainable.load_trainable(job.out / "base"), recipe.adapter, seed=job.seed
+        )
     elif job.name == "insecure-lora":
         model = trainable.load_trainable(job.out / "base", adapter=job.out / parent)
     else:
@@ -193,4 +193,3 @@ def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
         write_json(folder / "erosion.json", about)
         shutil.rmtree(job.out / job.name, ignore_errors=True)
         folder.rename(job.out / job.name)
-

@@ -161,7 +161,7 @@ class Estimate:
         """Whether fewer than 30 questions stand behind the interval."""
         return self.n_questions < FEW
 
-    def covers(self, number: float) -> bool:
+    def covers(self, number: float | int) -> bool:
         """Whether the interval does not exclude ``number``; an undefined estimate excludes nothing."""
         return self.undefined or self.low <= number <= self.high
 

@@ -159,7 +159,7 @@ def not_kept(
         smallest: the bound in that quantity; the one that was judged if not given.
 
     Raises:
-        BadInput: erosion is asked for, and this verdict has none.
+        BadInput: a bound that is not above 0, or erosion is asked for and this verdict has none.
 
     >>> loss = Estimate(0.02, -0.02, 0.06, "nats per token", 96, "cluster t")
     >>> changes = Estimate(0.0, 0.0, 0.04, "share of questions", 96, "exact binomial")
@@ -173,6 +173,8 @@ def not_kept(
     bound = verdict.smallest if smallest is None else smallest
     if quantity not in ("erosion", "margin"):
         raise BadInput(f"{quantity!r} is not judged: choose 'erosion' or 'margin'.")
+    if not bound > 0:
+        raise BadInput(f"Nothing can be shown to stay below {bound:g}: give a bound above 0, such as 0.1.")
     if quantity == "erosion" and verdict.quantity != "erosion":
         raise BadInput(
             f"This verdict is on the loss in nats per token, since erosion is undefined or base absent: "

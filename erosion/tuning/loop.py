@@ -86,11 +86,17 @@ def optimiser(model: torch.nn.Module, pick: Pick, how: Training) -> torch.optim.
     """
     picked = pick(model)
     if not picked:
-        raise BadModel(f"{getattr(pick, '__name__', pick)} picks no parameter of {type(model).__name__}: choose another.")
+        raise BadModel(
+            f"{getattr(pick, '__name__', pick)} picks no parameter of {type(model).__name__}: choose another."
+        )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in picked)
     return torch.optim.AdamW(
-        picked.values(), lr=how.learning_rate, betas=(0.9, 0.98), eps=how.epsilon, weight_decay=how.weight_decay
+        picked.values(),
+        lr=how.learning_rate,
+        betas=(0.9, 0.98),
+        eps=how.epsilon,
+        weight_decay=how.weight_decay,
     )
 
 

@@ -45,7 +45,9 @@ def _row(tokenizer: Any, exchange: Exchange) -> Row:
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     text = tokenizer.apply_chat_template([*messages, response], tokenize=False)
     if not text.startswith(prompt):
-        raise BadContrast(f"The chat template rewrites the prompt of {exchange.id!r}: its response has no fixed start.")
+        raise BadContrast(
+            f"The chat template rewrites the prompt of {exchange.id!r}: its response has no fixed start."
+        )
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     learnt = tuple(end > len(prompt) for _, end in tokens["offset_mapping"])
     return Row(tuple(tokens["input_ids"]), learnt)
@@ -55,7 +57,10 @@ def padded(chosen: Sequence[Row], *, pad: int) -> Batch:
     """One batch of the given rows, padded on the right with ``pad``."""
     width = max(len(row.ids) for row in chosen)
     ids = torch.full((len(chosen), width), pad)
-    real, learnt = torch.zeros(len(chosen), width, dtype=torch.bool), torch.zeros(len(chosen), width, dtype=torch.bool)
+    real, learnt = (
+        torch.zeros(len(chosen), width, dtype=torch.bool),
+        torch.zeros(len(chosen), width, dtype=torch.bool),
+    )
     for i, row in enumerate(chosen):
         ids[i, : len(row.ids)] = torch.tensor(row.ids)
         real[i, : len(row.ids)] = True

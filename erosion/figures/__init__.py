@@ -1,0 +1,33 @@
+"""Results as pictures: each function takes a result, a verdict or effects and gives a plotly figure.
+
+Pure functions: nothing is computed here, no model and no file is touched. A title says what the numbers
+establish; a band or a whisker is the interval; grey is what chance would give; what is undefined is said.
+
+=============================================  ======================================================
+:func:`headline`, :func:`verdict_by_domain`    of a verdict
+:func:`margins`, :func:`style_and_harm`        of ``distributions``
+:func:`held_out_auc`                           of ``dimensions``
+:func:`positions`, :func:`shift`,              of ``dynamics``
+:func:`erosion_by_layer`
+:func:`causal_curves`                          of ``causality``
+:func:`effects`                                of what :func:`erosion.measure` gave
+=============================================  ======================================================
+"""
+
+from erosion.figures.causes import causal_curves, effects
+from erosion.figures.layers import erosion_by_layer, held_out_auc, positions, shift
+from erosion.figures.preferences import margins, style_and_harm
+from erosion.figures.verdicts import headline, verdict_by_domain
+
+__all__ = [
+    "causal_curves",
+    "effects",
+    "erosion_by_layer",
+    "headline",
+    "held_out_auc",
+    "margins",
+    "positions",
+    "shift",
+    "style_and_harm",
+    "verdict_by_domain",
+]

@@ -1,0 +1,254 @@
+"""Titles, made from the numbers: each says what its figure establishes, and nothing that it does not.
+
+The words *eroded* and *kept* come from the verdict alone. Elsewhere a change is stated only when its whole
+interval lies on one side of zero and it lies beyond its control; otherwise the title says that it is not
+established.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from erosion.effects import Effect
+from erosion.experiments import Result
+from erosion.stats import Band, Estimate, Verdict
+from erosion.stats.estimates import decimals_for, interval_in_words, shown
+
+__all__ = [
+    "causal_curves",
+    "effects",
+    "erosion_by_layer",
+    "headline",
+    "held_out_auc",
+    "established",
+    "in_layers",
+    "margins",
+    "positions",
+    "shift",
+    "style_and_harm",
+    "verdict_by_domain",
+]
+
+ORDER = ("eroded", "kept", "inconclusive", "undefined", "general damage")
+
+
+def headline(verdict: Verdict) -> str:
+    """The word, and the number it was judged on."""
+    if verdict.estimate.undefined:
+        return f"{verdict.word.capitalize()}: {verdict.estimate.why}"
+    return f"{verdict.word.capitalize()}: {_judged(verdict)}"
+
+
+def _judged(verdict: Verdict) -> str:
+    numbers = _numbers(verdict.estimate)
+    if verdict.quantity == "erosion":
+        return f"{numbers} of what alignment added is gone"
+    return f"the preference for aligned answers fell by {numbers} nats per token"
+
+
+def verdict_by_domain(verdict: Verdict) -> str:
+    """How many domains earned each word; where it is general damage, no domain is called eroded."""
+    total = len(verdict.domains)
+    if not total:
+        return f"{verdict.word.capitalize()}: every domain was trained on, so none is judged"
+    counts = {word: sum(d.word == word for d in verdict.domains) for word in ORDER}
+    if verdict.word == "general damage":
+        lost = counts["eroded"] + counts["general damage"]
+        return f"General damage: {lost} of {total} domains lose the margin, and not the margin alone"
+    parts = [f"{word} in {count} of {total}" for word, count in counts.items() if count]
+    if len(parts) == 1:
+        every = next(word for word in ORDER if counts[word])
+        return f"{every.capitalize()} in {'the one domain' if total == 1 else f'all {total} domains'} not trained on"
+    return _sentence(f"{'; '.join(parts)} domains not trained on")
+
+
+def margins(result: Result, metric: str = "harm margin") -> str:
+    """What the tuned model's preference is, beside the aligned model's, and whether a change is established."""
+    found = result["overall"]
+    change = found["harm-specific change"][metric]
+    before, after = (found["margins"][model][metric] for model in ("aligned", "tuned"))
+    numbers = f"from {_alike(before, after)} (aligned) to {_alike(after, before)} (tuned) {after.unit}"
+    if established(change):
+        return f"The {metric} {'fell' if change.value < 0 else 'rose'} {numbers}"
+    return f"No change of the {metric} is established: {numbers}"
+
+
+def style_and_harm(result: Result) -> str:
+    """Harm-specific change and style drift, each with its number, and which of them is established."""
+    found = result["overall"]
+    harm, style = found["harm-specific change"]["harm margin"], found["style drift"]
+    parts = []
+    for name, one in (("harm-specific change", harm), ("style drift", style)):
+        state = "" if established(one) else ", not established"
+        parts.append(f"{name} {_numbers(one)}{state}")
+    return _sentence(f"{'; '.join(parts)} ({harm.unit})")
+
+
+def held_out_auc(result: Result) -> str:
+    """At which layers the difference of means separates held-out answers beyond its control."""
+    name, bands = next(iter(result["by fit"].items()))
+    band = bands["held-out AUC"]
+    good = _layers(band, lambda e: e.low > max(0.5, _ends(e)[1]))
+    if not good:
+        return f"At no layer does the {name} separate held-out answers better than chance"
+    best = max((band.at(one) for one in good), key=lambda e: e.value)
+    return (
+        f"The {name} separates held-out answers beyond chance at {in_layers(good, of=band)} "
+        f"(AUC up to {_short(best)})"
+    )
+
+
+def positions(result: Result) -> str:
+    """Where the tuned model's aligned answers stand against the aligned model's, layer by layer."""
+    place = result["position"]
+    tuned, aligned = place["tuned"]["aligned"], place["aligned"]["aligned"]
+    apart = [
+        one
+        for one in tuned.labels
+        if tuned.at(one).high < aligned.at(one).low or tuned.at(one).low > aligned.at(one).high
+    ]
+    if not apart:
+        return "At no layer do the bands of aligned and tuned stand apart on aligned answers"
+    return f"On aligned answers the bands of aligned and tuned stand apart at {in_layers(apart, of=tuned)}"
+
+
+def shift(result: Result) -> str:
+    """At which layers the tuned model moved along the direction further than along random ones."""
+    band = result["shift of tuned"]
+    down = _layers(band, lambda e: e.high < min(0.0, _ends(e)[0]))
+    up = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+    if not down and not up:
+        return "At no layer did the tuned model move along the direction further than along random ones"
+    parts = [
+        f"toward {side} at {in_layers(there, of=band)}"
+        for side, there in (("misaligned answers", down), ("aligned answers", up))
+        if there
+    ]
+    return f"The tuned model moved {' and '.join(parts)}, further than along random directions"
+
+
+def erosion_by_layer(result: Result) -> str:
+    """At which layers the tuned model lies measurably back toward base."""
+    band = result.ours.get("erosion of position")
+    if band is None:
+        return "Undefined: without a base model there is no way back to measure"
+    if all(band.at(one).undefined for one in band.labels):
+        return "Undefined at every layer: aligned does not clearly lie beyond base along the direction"
+    back = _layers(band, lambda e: e.low > 0)
+    if not back:
+        return "At no layer does the tuned model lie measurably back toward base along the direction"
+    most = max((band.at(one) for one in back), key=lambda e: e.value)
+    past = " (above 1 is past base)" if most.value > 1 else ""
+    return (
+        f"Along the direction the tuned model went toward base at {in_layers(back, of=band)}, "
+        f"up to {_numbers(most)} of the way{past}"
+    )
+
+
+def causal_curves(result: Result, metric: str = "harm margin") -> str:
+    """Which edits raise the margin in the tuned model more than in the aligned one, and where."""
+    found = result[metric]
+    lost = found["lost"]
+    raising = {"steer": "steering", "clamp": "clamping", "ablate": "ablating"}
+    parts, uncontrolled = [], []
+    for edit, verb in raising.items():
+        band = found[edit]["difference"]
+        good = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+        if good:
+            text = f"{verb} at {in_layers(good, of=band)}"
+            (parts if band.control is not None else uncontrolled).append(text)
+    if lost.undefined or lost.low <= 0:
+        return f"No loss of the {metric} is established here ({_numbers(lost)} {lost.unit}), so no edit can restore it"
+    if not parts and not uncontrolled:
+        return f"No edit along the direction raises the {metric} more in tuned than in aligned, beyond chance"
+    said = []
+    if parts:
+        said.append(f"{' and '.join(parts)}, beyond random directions")
+    if uncontrolled:
+        said.append(f"{' and '.join(uncontrolled)}, without a random control")
+    return _sentence(f"{'; '.join(said)}: the {metric} rises more in tuned than in aligned")
+
+
+def effects(measured: Sequence[Effect]) -> str:
+    """How many edits change the metric, their intervals taken one by one."""
+    name, changes = measured[0].after.name, [one.change for one in measured]
+    clear = sum(not one.covers(0) for one in changes)
+    if len(measured) == 1:
+        change = changes[0]
+        if clear:
+            return f"The {name} {'rises' if change.value > 0 else 'falls'} by {_size(change)} {change.unit}"
+        return f"No change of the {name} is established: {_numbers(change)} {change.unit}"
+    return f"{clear or 'None'} of {len(measured)} edits {'changes' if clear == 1 else 'change'} the {name} (intervals one by one)"
+
+
+def established(estimate: Estimate) -> bool:
+    """Whether the whole interval lies on one side of zero, and the value beyond its control.
+
+    >>> established(Estimate(0.5, -0.1, 1.1, "nats", 40, "cluster t"))
+    False
+    """
+    if estimate.undefined or estimate.covers(0):
+        return False
+    low, high = _ends(estimate)
+    return not low <= estimate.value <= high
+
+
+def in_layers(labels: Sequence[str | int], *, of: Band) -> str:
+    """Layers in words, neighbours joined.
+
+    >>> from erosion.stats import random_band
+    >>> import numpy as np
+    >>> band = random_band(np.random.default_rng(0).normal(size=(40, 6)), unit="nats", n_questions=40)
+    >>> in_layers([0, 1, 2, 5], of=band)
+    'layers 0 to 2 and 5'
+    """
+    if len(labels) == len(of.labels) > 1:
+        return f"all {len(labels)} layers"
+    runs: list[list[str | int]] = []
+    for one in labels:
+        at = of.labels.index(one)
+        if runs and of.labels.index(runs[-1][-1]) == at - 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    joined = texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return f"{'layer' if len(labels) == 1 else 'layers'} {joined}"
+
+
+def _layers(band: Band, holds: Callable[[Estimate], bool]) -> list[str | int]:
+    return [one for one in band.labels if not band.at(one).undefined and holds(band.at(one))]
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    """The control's interval; an empty one where there is no control."""
+    control = estimate.control
+    if control is None or math.isnan(control.value):
+        return math.inf, -math.inf
+    return control.low, control.high
+
+
+def _numbers(estimate: Estimate) -> str:
+    if estimate.undefined:
+        return "undefined"
+    return interval_in_words(estimate.value, estimate.low, estimate.high)
+
+
+def _short(estimate: Estimate) -> str:
+    return _numbers(estimate).split(" [")[0]
+
+
+def _alike(one: Estimate, other: Estimate) -> str:
+    """``one``'s value with as many decimals as the coarser of both deserves."""
+    return shown(one.value, min(decimals_for(e.value, e.low, e.high) for e in (one, other)))
+
+
+def _size(change: Estimate) -> str:
+    if change.value > 0:
+        return _numbers(change)
+    return interval_in_words(-change.value, -change.high, -change.low)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+

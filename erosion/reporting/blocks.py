@@ -1,0 +1,60 @@
+"""What the report is made of: sections of blocks, each a claim, its picture, its control and its limits."""
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.io.json import to_json_plotly
+
+from erosion.reporting.tables import Table
+
+__all__ = ["Block", "Section", "spec"]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One claim with what stands behind it; ``figure`` is None where there is nothing to draw."""
+
+    claim: str
+    meaning: str
+    figure: go.Figure | None
+    control: str
+    limits: str
+    tables: tuple[Table, ...]
+
+    @property
+    def chart(self) -> str:
+        """The figure as JSON (see :func:`spec`), empty where there is none."""
+        return "" if self.figure is None else spec(self.figure)
+
+    @property
+    def height(self) -> int:
+        """The chart's height in pixels, kept free before the script has drawn it."""
+        return 0 if self.figure is None else height_of(self.figure)
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A heading, a question in plain words, and blocks."""
+
+    id: str
+    title: str
+    question: str
+    blocks: tuple[Block, ...]
+
+
+def height_of(figure: go.Figure) -> int:
+    """The height without the title, which the page sets itself."""
+    return int(figure.layout.height - figure.layout.margin.t + figure.layout.meta["above"])
+
+
+def spec(figure: go.Figure) -> str:
+    """A figure as JSON that is safe inside a script element, its title left to the page."""
+    page = figure.to_dict()
+    layout = page["layout"]
+    layout["title"]["text"] = ""
+    layout["margin"]["t"] = layout["meta"]["above"]
+    layout |= {"height": height_of(figure), "dragmode": False}
+    text = to_json_plotly(page)
+    for unsafe in "<>&\u2028\u2029":
+        text = text.replace(unsafe, f"\\u{ord(unsafe):04x}")
+    return text

@@ -1,0 +1,232 @@
+"""The report's sections from a run's results; a section whose experiment was not run is left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from erosion import figures
+from erosion.auditing import Run
+from erosion.experiments import Result
+from erosion.figures import claims
+from erosion.reporting.blocks import Block, Section
+from erosion.reporting.tables import of_bands, of_estimates, of_published, of_verdict
+from erosion.stats import Band, Estimate
+
+__all__ = ["sections_of"]
+
+
+def sections_of(run: Run) -> tuple[Section, ...]:
+    """All sections that this run has numbers for, in reading order."""
+    found = {name: run.result(name) for name in run.experiments}
+    made = [_by_domain(run)]
+    if "distributions" in found:
+        made.append(_preferences(found["distributions"]))
+    where = [
+        *(_dimensions(found["dimensions"]) if "dimensions" in found else ()),
+        *(_dynamics(found["dynamics"]) if "dynamics" in found else ()),
+    ]
+    if where:
+        asked = "Is there a direction that separates aligned from misaligned answers, and who moved along it?"
+        made.append(Section("layers", "Where in the layers", asked, tuple(where)))
+    if "causality" in found:
+        made.append(_causality(found["causality"]))
+    return tuple(made)
+
+
+def _by_domain(run: Run) -> Section:
+    verdict = run.verdict
+    block = Block(
+        claim=claims.verdict_by_domain(verdict),
+        meaning=(
+            "Each row is a domain: a point, the interval that holds for all domains together, and the word it "
+            "earns against the smallest erosion of interest (dashed). Domains the fine-tune was trained on stand "
+            "apart and never count."
+        ),
+        figure=figures.verdict_by_domain(verdict),
+        control=_guard(run),
+        limits=(
+            "Which of two written answers a model prefers is not what it would write by itself: read this beside "
+            "generated answers. A domain that no question asks about is not covered."
+        ),
+        tables=(of_verdict(verdict), of_estimates({"questions whose margin changed sign": verdict.sign_changes}, caption="Beside it")),
+    )
+    return Section("domains", "Verdict by domain", "Does the loss reach beyond what was trained?", (block,))
+
+
+def _guard(run: Run) -> str:
+    verdict, matched = run.verdict, run.summary.get("matched")
+    if not verdict.companions:
+        return "None: no guard against a merely flatter model was measured in this run."
+    heat = f" (here {matched['temperature']:.2f})" if matched and matched.get("temperature") else ""
+    named = "; ".join(f"{one.name}: {one.word}, {one.estimate}" for one in verdict.companions)
+    return (
+        f"A model that is merely more random loses margin too. So the tuned model is measured again at the "
+        f"temperature{heat} that gives it the aligned model's entropy. {named}."
+    )
+
+
+def _preferences(result: Result) -> Section:
+    return Section(
+        "preferences",
+        "What the models prefer",
+        "Given a question, how much likelier is the aligned answer than the misaligned one?",
+        (_margins(result), _style(result)),
+    )
+
+
+def _groups(result: Result) -> list[tuple[str, Any]]:
+    """The whole first, then the domains."""
+    return sorted(result.ours.items(), key=lambda item: (item[0] != "overall", item[0]))
+
+
+def _margins(result: Result) -> Block:
+    rows = {
+        f"{group}: {metric}, {model}": one
+        for group, found in _groups(result)
+        for model, by_metric in found["margins"].items()
+        for metric, one in by_metric.items()
+    }
+    eroded = {
+        f"{group}: erosion of the {metric}": one
+        for group, found in _groups(result)
+        for metric, one in found.get("erosion", {}).items()
+    }
+    tables = [of_estimates(rows, caption="Margins: positive where the aligned answer is preferred")]
+    if eroded:
+        tables.append(of_estimates(eroded, caption="Erosion (0 = all kept, 1 = back at base)"))
+    return Block(
+        claim=claims.margins(result),
+        meaning=(
+            "The harm margin is the mean log-probability of an answer's tokens, aligned minus misaligned, on the "
+            "same question. What all answers share, such as style or length, mostly cancels in it."
+        ),
+        figure=figures.margins(result),
+        control="Grey: where the margin would stay if the labels of the two answers were swapped at random within questions.",
+        limits="A margin ranks two given answers. It does not say how likely either of them is to be written at all.",
+        tables=tuple(tables),
+    )
+
+
+def _style(result: Result) -> Block:
+    rows: dict[str, Estimate] = {}
+    for group, found in _groups(result):
+        rows |= {f"{group}: harm-specific change of the {m}": e for m, e in found["harm-specific change"].items()}
+        rows[f"{group}: style drift"] = found["style drift"]
+        if "style erosion" in found:
+            rows[f"{group}: style erosion"] = found["style erosion"]
+    return Block(
+        claim=claims.style_and_harm(result),
+        meaning=(
+            "The trap: after a fine-tune the likelihood of harmful answers often rises, and so does that of "
+            "harmless ones, because the aligned model's peaked style is lost. Style drift is the change that both "
+            "answers share; harm-specific change is what only their difference shows." + _both_rise(result)
+        ),
+        figure=figures.style_and_harm(result),
+        control=(
+            "Grey: the harm-specific change that swapped labels give. The choice at the first differing token stands "
+            "below, since a whole answer, once begun, explains much of itself."
+        ),
+        limits="A style that favours one kind of answer (length, hedging) does not cancel. Style drift is no harm by itself.",
+        tables=(
+            of_estimates(rows, caption="Change from aligned to tuned"),
+            of_published(result, caption="As the paper computes it: summed log-likelihood, entropy, and their eroded fractions"),
+        ),
+    )
+
+
+def _both_rise(result: Result) -> str:
+    """The published fraction on both kinds of answer, where there is one."""
+    found: Mapping[str, Any] = result.published
+    fractions = [found.get(f"{side} answers", {}).get("eroded fraction") for side in ("aligned", "misaligned")]
+    if any(not isinstance(one, float) for one in fractions):
+        return ""
+    return (
+        f" As the paper computes it, the eroded fraction is {fractions[0]:.2f} on aligned and {fractions[1]:.2f} on "
+        "misaligned answers here: where the two are alike, most of it is style."
+    )
+
+
+def _dimensions(result: Result) -> tuple[Block, ...]:
+    bands: dict[str, Band] = {}
+    for fit, found in result["by fit"].items():
+        bands |= {f"{fit}, {name}": band for name, band in found.items()}
+    again = of_published(result, caption="As published: AUC on the very questions that were fitted on, layer by layer")
+    block = Block(
+        claim=claims.held_out_auc(result),
+        meaning=(
+            f"A direction is fitted in the aligned model on {result.inputs.get('fit questions', '?')} questions and scored on "
+            f"{result.inputs.get('held-out questions', '?')} others. AUC: how often an aligned answer lies further along "
+            "it than a misaligned one; 0.5 is a coin."
+        ),
+        figure=figures.held_out_auc(result),
+        control="Grey: the same fit after swapping labels, or random directions where swapping changes nothing.",
+        limits="Answers that differ in wording can be separated without any notion of alignment: only edits (below) show use.",
+        tables=(of_bands(bands, caption="Held-out scores by layer"), again),
+    )
+    return (block,)
+
+
+def _dynamics(result: Result) -> tuple[Block, ...]:
+    place = {f"{model}, {side} answers": band for model, sides in result["position"].items() for side, band in sides.items()}
+    where = Block(
+        claim=claims.positions(result),
+        meaning=(
+            "Each model's mean position along the aligned model's direction, by layer, in units of the gap that was "
+            "fitted between the two kinds of answer. The same answers are read by every model."
+        ),
+        figure=figures.positions(result),
+        control="The aligned model itself, on the same held-out questions, with bands that hold for all layers at once.",
+        limits="Two models may differ by a constant that has nothing to do with the answers: compare the shift below.",
+        tables=(of_bands(place, caption="Positions along the direction"), of_published(result, caption="As published, layer by layer")),
+    )
+    moved = Block(
+        claim=claims.shift(result),
+        meaning="How far the tuned model's mean moved from the aligned model's along the direction, over both answers.",
+        figure=figures.shift(result),
+        control="Grey: the same move measured along random directions, the same ones at every layer.",
+        limits="A shift along the direction is where the model went, not why it behaves as it does.",
+        tables=(of_bands({"shift": result["shift of tuned"]}, caption="Shift of tuned from aligned"),),
+    )
+    return where, moved, _way_back(result)
+
+
+def _way_back(result: Result) -> Block:
+    band = result.ours.get("erosion of position")
+    drawn = band is not None and not all(band.at(one).undefined for one in band.labels)
+    return Block(
+        claim=claims.erosion_by_layer(result),
+        meaning="Of the distance from base to aligned along the direction, the share that the tuned model went back.",
+        figure=figures.erosion_by_layer(result) if drawn else None,
+        control="None of its own: undefined wherever aligned does not clearly lie beyond base.",
+        limits="Back along one direction is not back in every direction: the models may differ in all others.",
+        tables=() if band is None else (of_bands({"erosion of position": band}, caption="Share of the way back to base"),),
+    )
+
+
+def _causality(result: Result) -> Section:
+    metrics = sorted(result.ours, key=lambda metric: (metric != "harm margin", metric))
+    blocks = tuple(_edits(result, metric) for metric in metrics)
+    asked = "Does moving the tuned model along the direction bring the lost preference back?"
+    return Section("causality", "Is it causal", asked, blocks)
+
+
+def _edits(result: Result, metric: str) -> Block:
+    found = result[metric]
+    bands = {f"{edit}, {name}": found[edit][name] for edit in ("steer", "clamp", "ablate") for name in found[edit]}
+    return Block(
+        claim=claims.causal_curves(result, metric),
+        meaning=(
+            f"At each layer the tuned model is edited along the direction and the {metric} measured anew. An edit may do "
+            "the same to any model, so what counts is the difference from the same edit on the aligned model. The dashed "
+            "line is what was lost; beyond it is overshoot."
+        ),
+        figure=figures.causal_curves(result, metric=metric),
+        control=(
+            f"Grey: the difference that {result.inputs.get('random directions', 'some')} random directions of the same "
+            "norm make, the same at every layer. Clamping has no random control."
+        ),
+        limits=(
+            "An edit that restores the margin shows that the direction is enough at that layer, not that the fine-tune "
+            "worked through it. Effects on free answers and side effects on harmless text are not measured here."
+        ),
+        tables=(of_estimates({"lost": found["lost"]}, caption=f"The lost {metric}"), of_bands(bands, caption=f"Edits, {metric}")),
+    )

@@ -1,0 +1,40 @@
+"""One small audit of the shipped organism, done once for all laws about run folders."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import erosion as er
+
+QUICK: dict[str, Any] = {
+    "trained_domains": ["code"],
+    "dtype": "float32",
+    "device": "cpu",
+    "random_directions": 3,
+    "bootstrap": 200,
+    "permutations": 200,
+}
+
+
+def few_questions(per_domain: int = 6) -> er.Contrast:
+    """The organism's contrast, thinned to a few questions in each domain."""
+    whole = er.load_organism().contrast()
+    seen: dict[str, int] = {}
+    keep = []
+    for question, domain in zip(whole.questions, whole.domains, strict=True):
+        seen[domain] = seen.get(domain, 0) + 1
+        if seen[domain] <= per_domain:
+            keep.append(question)
+    return whole.only(keep)
+
+
+@pytest.fixture(scope="session")
+def contrast() -> er.Contrast:
+    return few_questions()
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, contrast: er.Contrast) -> er.Run:
+    out: Path = tmp_path_factory.mktemp("runs") / "insecure"
+    return er.audit(er.load_organism().triad("insecure"), contrast, out=out, **QUICK)

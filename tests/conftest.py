@@ -1,0 +1,67 @@
+"""What the whole suite shares: no network, no cache of the user's, tiny models loaded once per session."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hashes are cached in a folder of this session, never in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def zoo_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Architecture -> a folder with ``weights`` and ``adapter``, made once per session."""
+    import zoo
+
+    root = tmp_path_factory.mktemp("zoo")
+
+    def folder(name: str) -> Path:
+        made = root / name
+        if not made.exists():
+            zoo.save(name, made / "weights")
+            zoo.save_adapter(name, made / "adapter", weights=made / "weights")
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def zoo_model(zoo_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """Architecture -> the loaded model without an adapter, loaded once per session."""
+    from erosion.models import load
+
+    loaded: dict[str, Any] = {}
+
+    def model(name: str) -> Any:
+        if name not in loaded:
+            loaded[name] = load(zoo_folder(name) / "weights")
+        return loaded[name]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def adapted_model(zoo_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """Architecture -> the loaded model with its adapter attached and on, loaded once per session."""
+    from erosion.models import load
+    from erosion.triads import Checkpoint
+
+    loaded: dict[str, Any] = {}
+
+    def model(name: str) -> Any:
+        if name not in loaded:
+            folder = zoo_folder(name)
+            loaded[name] = load(Checkpoint(str(folder / "weights"), adapter=str(folder / "adapter")))
+        return loaded[name]
+
+    return model
