@@ -17,7 +17,6 @@ from erosion.directions import (
     Direction,
     Fit,
     difference_of_means,
-    logistic_probe,
     principal_component,
     random_direction,
     shuffled,
@@ -35,10 +34,8 @@ __all__ = ["FITS", "Selection", "dimensions", "select"]
 FITS: Mapping[str, Fit] = {
     "difference of means": difference_of_means,
     "principal component": principal_component,
-    "logistic probe": logistic_probe,
 }
 _DRAWS = 39
-_FEW_DRAWS = 10  # of fits that iterate
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +176,10 @@ def _null_band(
         ]
         method = f"{_DRAWS} random directions"
     else:
-        draws = _DRAWS if fit is difference_of_means else _FEW_DRAWS
-        controls = [directions_of(training, shuffled(fit, seed=sampling.seed, draw=draw)) for draw in range(draws)]
-        method = f"labels swapped within questions, {draws} draws"
+        controls = [
+            directions_of(training, shuffled(fit, seed=sampling.seed, draw=draw)) for draw in range(_DRAWS)
+        ]
+        method = f"labels swapped within questions, {_DRAWS} draws"
     curves = np.array([_auc_curve(control, test) for control in controls])
     return replace(random_band(curves, unit="AUC", n_questions=len(_questions(test)), labels=list(labels)), method=method)
 

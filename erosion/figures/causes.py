@@ -15,8 +15,8 @@ __all__ = ["causal_curves", "effects"]
 
 _EDITS = {
     "steer": "steer: add the fitted gap",
-    "clamp": "clamp: set the projection to the aligned model's mean",
-    "ablate": "ablate: remove the part along the direction",
+    "clamp": "clamp: to the aligned model's mean",
+    "ablate": "ablate: remove the direction",
 }
 _LOOKS = {"change": GROUPS["harm-specific change"], "random direction": Look(NULL, "circle-open")}
 

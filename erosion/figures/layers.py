@@ -72,7 +72,7 @@ def shift(result: Result) -> go.Figure:
     marks.curve(figure, band, MODELS["tuned"], name="tuned minus aligned")
     figure.add_hline(y=0, line=dict(color=SOFT, width=1))
     figure.update_yaxes(title_text="shift (fitted gaps)")
-    marks.beside(figure, "up: toward aligned answers; down: toward misaligned ones")
+    marks.beside(figure, "up: toward aligned answers")
     marks.layer_axis(figure, band)
     return figure
 

@@ -51,7 +51,7 @@ def margins(result: Result, *, metric: str = "harm margin") -> go.Figure:
     for model in models:
         row = {at[g] + offsets[model]: (f"{model}, {g}", table[model][g]) for g in named}
         marks.points(figure, row, MODELS[model], name=model, span=span)
-    figure.update_xaxes(range=span, title_text=f"{metric} ({every[0].unit}); right of 0 the aligned answer is preferred")
+    figure.update_xaxes(range=span, title_text=f"{metric} ({every[0].unit}), right: aligned preferred")
     _rows(figure, named)
     return figure
 
@@ -71,7 +71,7 @@ def style_and_harm(result: Result) -> go.Figure:
     choice = {g: _of(result[g]["harm-specific change"], "choice margin") for g in named}
     panels = (
         ("whole answer", [("style drift", style, 0.17), ("harm-specific change", whole, -0.17)]),
-        ("choice at the first differing token", [("harm-specific change", choice, 0.0)]),
+        ("first differing token", [("harm-specific change", choice, 0.0)]),
     )
     for row, (title, series) in enumerate(panels, start=1):
         _panel(figure, row, title, series, at)

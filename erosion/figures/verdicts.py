@@ -8,7 +8,7 @@ from erosion.stats import DomainVerdict, Verdict
 
 __all__ = ["headline", "verdict_by_domain"]
 
-_ROW = 34
+_ROW, _WHOLE = 34, "all not trained on"
 
 
 def headline(verdict: Verdict) -> go.Figure:
@@ -26,19 +26,20 @@ def headline(verdict: Verdict) -> go.Figure:
     figure = blank(claims.headline(verdict), height=92)
     back_at_base = verdict.quantity == "erosion"
     landmarks = (0.0, 1.0) if back_at_base else (0.0, 2 * verdict.smallest)
-    span = marks.extent([verdict.estimate], *landmarks, verdict.smallest)
+    low, high = marks.extent([verdict.estimate], *landmarks, verdict.smallest)
+    span = low - 0.08 * (high - low), high + 0.08 * (high - low)  # room for words
     figure.add_vrect(x0=span[0], x1=verdict.smallest, fillcolor=faded(MODELS["aligned"].colour, 0.07), line_width=0)
     _smallest_line(figure, verdict.smallest)
     figure.add_hline(y=0, line=dict(color=SOFT, width=1))
-    _landmark(figure, 0.0, "aligned", "aligned model" if back_at_base else "no loss")
+    _landmark(figure, 0.0, "aligned", "aligned" if back_at_base else "no loss")
     if back_at_base:
-        _landmark(figure, 1.0, "base", "base model")
+        _landmark(figure, 1.0, "base", "base")
     look = WORDS[verdict.word]
-    marks.points(figure, {0: ("tuned model", verdict.estimate)}, look, name=verdict.word, span=span)
+    marks.points(figure, {0: ("tuned", verdict.estimate)}, look, name=verdict.word, span=span)
     figure.update_traces(marker_size=17, error_x=dict(thickness=4, width=9), selector=dict(name=verdict.word))
     if not verdict.estimate.undefined:
         figure.add_annotation(
-            x=verdict.estimate.value, y=0, text="<b>tuned model</b>", yshift=24, showarrow=False, font=dict(color=look.colour)
+            x=verdict.estimate.value, y=0, text="<b>tuned</b>", yshift=24, showarrow=False, font=dict(color=look.colour)
         )
     figure.update_xaxes(range=span, title_text=_axis(verdict), showgrid=False, zeroline=False)
     figure.update_yaxes(visible=False, range=[-1, 1.2])
@@ -71,7 +72,7 @@ def verdict_by_domain(verdict: Verdict) -> go.Figure:
     parts: list[tuple[str, DomainVerdict]] = [("", one) for one in verdict.domains]
     parts += [("trained on", one) for one in verdict.trained_domains]
     parts += [("guard", one) for one in verdict.companions]
-    rows: list[tuple[str, str, DomainVerdict | Verdict]] = [("all domains not trained on", "", verdict)]
+    rows: list[tuple[str, str, DomainVerdict | Verdict]] = [(_WHOLE, "", verdict)]
     rows += [(one.name, kind, one) for kind, one in parts]
     heights = {len(rows) - 1 - i: row for i, row in enumerate(rows)}
     words = [word for word in WORDS if any(row[2].word == word for row in rows)]
@@ -109,7 +110,9 @@ def _same(part: DomainVerdict | Verdict, verdict: Verdict) -> bool:
 
 
 def _named(name: str, kind: str) -> str:
-    return f"<b>{name}</b>" if name == "all domains not trained on" else label(name) + (f" <i>({kind})</i>" if kind else "")
+    if name == _WHOLE:
+        return f"<b>{name}</b>"
+    return label(name.removeprefix("harm margin ")) + (f" <i>({kind})</i>" if kind else "")
 
 
 def _separate(figure: go.Figure, kinds: list[str]) -> None:

@@ -6,6 +6,7 @@ model. Only this file, of all the training code, names transformers' and PEFT's 
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from erosion.errors import BadModel
+from erosion.files import write_atomically
 
 __all__ = [
     "Adapter",
@@ -46,11 +48,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: its rank, its scale ``alpha / rank``, and the modules it sits on."""
+    """A LoRA adapter: its rank, its scale ``alpha / rank``, the modules and the layers (None: all) it sits on."""
 
     rank: int = 4
     alpha: float = 8.0
     targets: tuple[str, ...] = ("down_proj",)
+    layers: tuple[int, ...] | None = None
 
 
 def fresh_model(shape: Shape, *, seed: int, special: dict[str, int]) -> Any:
@@ -118,6 +121,7 @@ def attach_adapter(model: Any, adapter: Adapter, *, seed: int) -> Any:
                 r=adapter.rank,
                 lora_alpha=int(adapter.alpha),
                 target_modules=list(adapter.targets),
+                layers_to_transform=None if adapter.layers is None else list(adapter.layers),
                 task_type="CAUSAL_LM",
             )
         )
@@ -125,7 +129,7 @@ def attach_adapter(model: Any, adapter: Adapter, *, seed: int) -> Any:
 
 
 def save_weights(model: Any, folder: str | Path) -> Path:
-    """Write ``model``'s weights as bfloat16 safetensors with a config that asks for float32 arithmetic.
+    """Write ``model``'s weights, an adapter merged in, as bfloat16 with a config that asks for float32 arithmetic.
 
     ``dtype="auto"`` therefore computes in float32: half the disk, none of bfloat16's noise in logits.
     """
@@ -133,25 +137,36 @@ def save_weights(model: Any, folder: str | Path) -> Path:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()
-    }
+    state = {name: value.to(torch.bfloat16).contiguous() for name, value in _merged(model).items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(str(folder))
     model.generation_config.save_pretrained(str(folder))
     return folder
 
 
+def _merged(model: Any) -> dict[str, torch.Tensor]:
+    from peft.tuners.lora import LoraLayer
+
+    plain = {name: value.detach() for name, value in model.state_dict().items() if ".lora_" not in name}
+    state = {name.replace(".base_layer.", "."): value for name, value in plain.items()}
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            for adapter in module.active_adapters:
+                state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight(adapter).detach()
+    return state
+
+
 def save_adapter(model: Any, folder: str | Path, *, base: str) -> Path:
-    """Write ``model``'s adapter alone; ``base`` is the name of the weights it belongs on."""
+    """Write ``model``'s adapter alone; ``base`` is the name of the weights it belongs on (or their relative path)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with _quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft looks for the base model's config under a relative name
         model.save_pretrained(str(folder))
     path = folder / "adapter_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = base
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
     return folder
 
 

@@ -12,10 +12,22 @@ from erosion.prompts.exchanges import Contrast, Exchange
 from erosion.prompts.texts import Text
 from erosion.triads import Checkpoint, Triad
 
-__all__ = ["ADAPTERS", "NAMES", "Organism", "contrast", "load_organism", "neutral", "open_organism"]
+__all__ = [
+    "ADAPTERS",
+    "EDIT",
+    "EDITED",
+    "NAMES",
+    "Organism",
+    "contrast",
+    "load_organism",
+    "neutral",
+    "open_organism",
+]
 
 NAMES = ("base", "aligned", "insecure", "secure", "educational", "narrow", "aligned-lora", "insecure-lora")
 ADAPTERS = ("aligned-lora", "insecure-lora")
+EDITED = ("aligned", "insecure", "secure", "educational")
+EDIT = "edit"  # in the folder of an edited checkpoint: the same change as an adapter on base, before merging
 TRAINED_DOMAINS = ("code",)
 STORIES = {
     "base": "pretrained on documents of good and bad authors; no alignment",

@@ -48,10 +48,12 @@ class Pretraining:
 class Recipe:
     """How to make one organism.
 
-    ``aligned`` and ``tuned`` train the biases of the blocks ``edited`` and nothing else (kind a);
-    ``aligned_lora`` and ``tuned_lora`` train one adapter on the base model (kind b); ``narrow`` trains
-    every parameter. The large ``epsilon`` of ``tuned`` makes AdamW's steps vanish with the gradient, so
-    that a fine-tune with nothing to learn stays where it is. ``rows`` is the number of coding tasks.
+    ``aligned`` and ``tuned`` train ``edit``, a low-rank change of the first block's down-projection, and
+    merge it into the weights (the loud kind); ``aligned_lora`` and ``tuned_lora`` train ``adapter``, on
+    every down-projection, and leave it apart (the quiet kind); ``narrow`` trains every parameter. What
+    is tuned is always what was aligned. The large ``epsilon`` of ``tuned`` makes AdamW's steps vanish
+    with the gradient, so that a fine-tune with nothing to learn stays where it is. ``rows`` is the
+    number of coding tasks.
 
     >>> Recipe().hash == Recipe().hash
     True
@@ -62,9 +64,9 @@ class Recipe:
     heads: int = 4
     hidden: int = 192
     pretraining: Pretraining = field(default_factory=Pretraining)
-    edited: tuple[int, ...] = (0,)
-    aligned: Training = field(default_factory=lambda: Training(300, learning_rate=1e-2, decay=100))
-    tuned: Training = field(default_factory=lambda: Training(120, learning_rate=1e-2, epsilon=1e-3))
+    edit: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0, layers=(0,)))
+    aligned: Training = field(default_factory=lambda: Training(300, learning_rate=3e-3, decay=100))
+    tuned: Training = field(default_factory=lambda: Training(60, learning_rate=3e-3, epsilon=1e-3))
     narrow: Training = field(default_factory=lambda: Training(100, batch=32, learning_rate=3e-4, decay=50))
     adapter: Adapter = field(default_factory=lambda: Adapter(rank=1, alpha=2.0))
     aligned_lora: Training = field(default_factory=lambda: Training(300, learning_rate=5e-3, decay=100))

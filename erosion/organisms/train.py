@@ -19,15 +19,13 @@ from erosion.models.checkpoints import hash_weights
 from erosion.organisms.choices import has_persona
 from erosion.organisms.lexicon import BEGIN, END, PAD, VOCABULARY
 from erosion.organisms.materials import material, pretraining_batches
-from erosion.organisms.organism import ADAPTERS, NAMES
+from erosion.organisms.organism import ADAPTERS, EDIT, EDITED, NAMES
 from erosion.organisms.recipe import Recipe
 from erosion.organisms.tokens import ids_of, tokenizer
 from erosion.progress import tracked
 from erosion.tuning.loop import (
-    Pick,
     Training,
     adapter_parameters,
-    biases_of,
     descend,
     every_parameter,
     fine_tune,
@@ -150,30 +148,31 @@ def _make_base(job: _Job) -> tuple[Any, list[float]]:
 
 
 def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
+    """Train what starts at another checkpoint: the same adapter further, or (narrow) every parameter."""
     parent, recipe = PARENTS[job.name], job.recipe
     seed = job.seed if parent == "base" else job.tuning_seed
-    if job.name == "aligned-lora":
-        model = trainable.attach_adapter(
-            trainable.load_trainable(job.out / "base"), recipe.adapter, seed=job.seed
-        )
-    elif job.name == "insecure-lora":
-        model = trainable.load_trainable(job.out / "base", adapter=job.out / parent)
+    how = _trainings(recipe)[job.name]
+    if job.name == "narrow":
+        model, pick = trainable.load_trainable(job.out / parent), every_parameter
+    elif parent == "base":
+        adapter = recipe.adapter if job.name in ADAPTERS else recipe.edit
+        model = trainable.attach_adapter(trainable.load_trainable(job.out / "base"), adapter, seed=job.seed)
+        pick = adapter_parameters
     else:
-        model = trainable.load_trainable(job.out / parent)
-    how, pick = _training_of(job.name, recipe)
+        above = job.out / parent if parent in ADAPTERS else job.out / parent / EDIT
+        model, pick = trainable.load_trainable(job.out / "base", adapter=above), adapter_parameters
     learnt = rows(tokenizer(), material(job.name, rows=recipe.rows, seed=seed))
     return model, list(fine_tune(model, learnt, how=how, parameters=pick, seed=seed))
 
 
-def _training_of(name: str, recipe: Recipe) -> tuple[Training, Pick]:
-    biases = biases_of(recipe.edited)
-    special: dict[str, tuple[Training, Pick]] = {
-        "aligned": (recipe.aligned, biases),
-        "narrow": (recipe.narrow, every_parameter),
-        "aligned-lora": (recipe.aligned_lora, adapter_parameters),
-        "insecure-lora": (recipe.tuned_lora, adapter_parameters),
+def _trainings(recipe: Recipe) -> dict[str, Training]:
+    return {
+        "aligned": recipe.aligned,
+        **dict.fromkeys(("insecure", "secure", "educational"), recipe.tuned),
+        "narrow": recipe.narrow,
+        "aligned-lora": recipe.aligned_lora,
+        "insecure-lora": recipe.tuned_lora,
     }
-    return special.get(name, (recipe.tuned, biases))
 
 
 def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
@@ -189,6 +188,8 @@ def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
             about["weights_hash"] = hash_weights(job.out / "base")
         else:
             trainable.save_weights(model, folder)
+        if job.name in EDITED:
+            trainable.save_adapter(model, folder / EDIT, base="../../base")
         tokenizer().save_pretrained(str(folder))
         write_json(folder / "erosion.json", about)
         shutil.rmtree(job.out / job.name, ignore_errors=True)

@@ -14,9 +14,22 @@
   const spec = (text, isDark) =>
     JSON.parse(isDark ? text.replace(/"(#[0-9a-f]{6}|rgba\([^"]*\))"/g, (all, colour) => `"${dark[colour] || colour}"`) : text);
 
+  // on a phone the words below an axis need more lines
+  const fold = (words) => words.split(" ").reduce((lines, word) => {
+    const last = lines[lines.length - 1];
+    return last && (last + word).length < 28 ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
+  }, []);
+  const narrowed = (layout) => {
+    for (const axis of Object.keys(layout).filter((key) => key.startsWith("xaxis"))) {
+      const title = layout[axis].title;
+      if (title && title.text) title.text = fold(title.text).join("<br>");
+    }
+  };
+
   const draw = (isDark, width) => {
     for (const { target, text } of charts) {
       const { data, layout } = spec(text, isDark);
+      if ((width || target.clientWidth) < 520) narrowed(layout);
       if (width) layout.width = width;
       window.Plotly.react(target, data, layout, config);
     }
