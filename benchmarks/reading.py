@@ -8,7 +8,6 @@ against the default cache and against keeping the residuals, and time and memory
 """
 
 import argparse
-import copy
 import gc
 import resource
 import statistics
@@ -25,7 +24,6 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 import erosion as er
 from erosion.models.batches import position_ids
-from erosion.prompts.rendering import Rendered
 
 LAYERS, WIDTH, BATCH, TOKENS = 12, 512, 8, 256
 
@@ -83,14 +81,22 @@ def speed(folder: Path, runs: int, device: str) -> None:
     with er.load(folder, placement=er.Placement(device=device), batch_tokens=BATCH * TOKENS) as model:
         rendered = model.render(exchanges(BATCH, TOKENS))
         batch = model.batch_of(rendered, range(BATCH))
-        arguments = {"input_ids": batch.ids, "attention_mask": batch.mask, "position_ids": position_ids(batch.mask)}
+        arguments = {
+            "input_ids": batch.ids,
+            "attention_mask": batch.mask,
+            "position_ids": position_ids(batch.mask),
+        }
         sites = every_layer(model)
         chosen = exchanges(BATCH, TOKENS)
         seconds = medians(
             {
-                "plain forward (transformers, its own attention)": lambda: plain(**arguments, use_cache=False),
+                "plain forward (transformers, its own attention)": lambda: plain(
+                    **arguments, use_cache=False
+                ),
                 "wrapped forward": lambda: model.logits(batch),
-                "read all layers, response mean (with rendering)": lambda: er.read(model, chosen, sites=sites),
+                "read all layers, response mean (with rendering)": lambda: er.read(
+                    model, chosen, sites=sites
+                ),
                 "TransformerLens bridge.forward": lambda: model.bridge(batch.ids, attention_mask=batch.mask),
                 "TransformerLens run_with_cache (default)": lambda: model.bridge.run_with_cache(batch.ids),
             },
@@ -98,7 +104,10 @@ def speed(folder: Path, runs: int, device: str) -> None:
             device,
         )
     reference = next(iter(seconds.values()))
-    print(f"\n{LAYERS} layers x {WIDTH}, batch {BATCH} x {len(rendered[0])} tokens, float32, {device}, {runs} alternated runs\n")
+    print(
+        f"\n{LAYERS} layers x {WIDTH}, batch {BATCH} x {len(rendered[0])} tokens, float32, {device}, "
+        f"{runs} alternated runs\n"
+    )
     print("| work | seconds | ratio |\n|---|---|---|")
     for name, second in seconds.items():
         print(f"| {name} | {second:.3f} | {second / reference:.2f} |")
@@ -151,7 +160,10 @@ def memory(folder: Path, counts: tuple[int, ...]) -> None:
     }
     for mode, name in names.items():
         print(f"| {name} | {peak_of(mode, folder, BATCH)[0]:.0f} |")
-    print("\n| exchanges of 64 tokens | er.read_moments: extra peak MB | seconds | seconds for 1,000 |\n|---|---|---|---|")
+    print(
+        "\n| exchanges of 64 tokens | er.read_moments: extra peak MB | seconds | seconds for 1,000 |"
+        "\n|---|---|---|---|"
+    )
     for count in counts:
         peak, seconds = peak_of("stream", folder, count)
         print(f"| {count} | {peak:.0f} | {seconds:.1f} | {1000 * seconds / count:.1f} |")

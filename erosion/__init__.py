@@ -8,7 +8,7 @@ The public names, loaded when first used, so that ``import erosion`` costs next 
 from importlib import import_module
 from typing import Any
 
-from erosion.progress import progress
+from erosion.progress import progress as progress
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,15 @@ _ROOMS = {
         "whitened",
     ),
     "erosion.effects": ("Effect", "measure"),
-    "erosion.errors": ("BadContrast", "BadDirection", "BadInput", "BadModel", "BadRun", "ErosionError", "Interrupted"),
+    "erosion.errors": (
+        "BadContrast",
+        "BadDirection",
+        "BadInput",
+        "BadModel",
+        "BadRun",
+        "ErosionError",
+        "Interrupted",
+    ),
     "erosion.experiments": (
         "Result",
         "Sampling",
@@ -89,7 +97,7 @@ _ROOMS = {
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 _WHOLE = ("experiments", "figures", "linalg", "organisms", "stats")
 
-__all__ = ["__version__", *sorted({"progress", *_WHERE, *_WHOLE})]  # noqa: PLE0604
+__all__ = ["__version__", *sorted({"progress", *_WHERE, *_WHOLE})]
 
 
 def __getattr__(name: str) -> Any:

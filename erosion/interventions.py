@@ -60,7 +60,7 @@ class Intervention(Protocol):
         ...
 
 
-def _checked(scope: str, **numbers: float) -> None:
+def _checked(scope: str, **numbers: float | int) -> None:
     if scope not in SCOPES:
         raise BadInput(f"There is no scope {scope!r}: choose one of {', '.join(SCOPES)}.")
     for name, value in numbers.items():
@@ -191,7 +191,7 @@ def _suffix(scope: str) -> str:
     return "" if scope == "all" else f" ({scope})"
 
 
-def steer(direction: Direction, *, by: float, scope: str = "all") -> Steer:
+def steer(direction: Direction, *, by: float | int, scope: str = "all") -> Steer:
     """Add ``by`` times the fitted gap along ``direction``: x' = x + by * scale * v.
 
     ``by=1`` moves by the distance between the two sides' means, toward aligned; ``by=-1`` away from it.
@@ -224,7 +224,7 @@ def ablate(direction: Direction, *, scope: str = "all") -> Ablate:
     return Ablate(direction, scope)
 
 
-def clamp(direction: Direction, *, to: float, scope: str = "all") -> Clamp:
+def clamp(direction: Direction, *, to: float | int, scope: str = "all") -> Clamp:
     """Set the projection on ``direction`` to ``to`` (activation units): x' = x + (to - v.T x) v.
 
     Raises:

@@ -5,7 +5,7 @@ the model prefers the aligned answer, and count response tokens only (the end-of
 reported apart).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from erosion.models import Batch, Model
 from erosion.probability import entropy, token_log_likelihood
 from erosion.prompts import Contrast, Exchange
 from erosion.prompts.rendering import Rendered
-from erosion.shapes import Array
+from erosion.shapes import Array, Tensor
 
 __all__ = [
     "Metric",
@@ -28,6 +28,7 @@ __all__ = [
     "margins",
     "matched_temperature",
     "mean_entropy",
+    "score_choices",
     "score_rendered",
     "score_responses",
     "score_texts",
@@ -128,6 +129,31 @@ def score_rendered(
     if not 0 < temperature < np.inf:
         raise BadInput(f"A temperature of {temperature} means nothing: give a number above 0.")
     likelihood, spread, ends = _score(model, rendered, temperature)
+    return _responses(rendered, exchanges, likelihood, spread, ends)
+
+
+def score_choices(model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange]) -> Responses:
+    """:func:`score_rendered` without the entropies (they are empty): what margins under many edits need."""
+    likelihood, ends = _likelihoods(model, rendered)
+    return _responses(rendered, exchanges, likelihood, (), ends)
+
+
+def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
+    """The same for plain texts (see :func:`erosion.prompts.render_texts`): every token but the first."""
+    likelihood, spread, ends = _score(model, rendered, 1.0)
+    ids = tuple(one.ids[slice(*one.span("response"))] for one in rendered)
+    return Responses(
+        tuple(o.question for o in rendered), ("text",) * len(rendered), ids, likelihood, spread, ends
+    )
+
+
+def _responses(
+    rendered: Sequence[Rendered],
+    exchanges: Sequence[Exchange],
+    likelihood: tuple[Array, ...],
+    spread: tuple[Array, ...],
+    ends: Array,
+) -> Responses:
     return Responses(
         tuple(e.question for e in exchanges),
         tuple(e.label for e in exchanges),
@@ -138,41 +164,55 @@ def score_rendered(
     )
 
 
-def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
-    """The same for plain texts (see :func:`erosion.prompts.render_texts`): every token but the first."""
-    likelihood, spread, ends = _score(model, rendered)
-    ids = tuple(one.ids[slice(*one.span("response"))] for one in rendered)
-    return Responses(
-        tuple(o.question for o in rendered), ("text",) * len(rendered), ids, likelihood, spread, ends
-    )
-
-
 def _score(
-    model: Model, rendered: Sequence[Rendered], temperature: float = 1.0
+    model: Model, rendered: Sequence[Rendered], temperature: float
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
-    likelihood: list[Array] = [np.empty(0)] * len(rendered)
+    """log p, entropy and log p of the end of the turn, all exchanges."""
     spread: list[Array] = [np.empty(0)] * len(rendered)
+
+    def also(batch: Batch, predicting: Tensor, first: int) -> None:
+        entropies = entropy(predicting).double().cpu().numpy()
+        for row, i, start, stop in _response_rows(batch, first):
+            spread[i] = entropies[row, start:stop].copy()
+
+    likelihood, ends = _likelihoods(model, rendered, temperature, also)
+    return likelihood, tuple(spread), ends
+
+
+def _likelihoods(
+    model: Model,
+    rendered: Sequence[Rendered],
+    temperature: float = 1.0,
+    also: Callable[[Batch, Tensor, int], None] = lambda batch, predicting, first: None,
+) -> tuple[tuple[Array, ...], Array]:
+    """log p of every response token and of the end of the turn; ``also`` sees each batch's logits."""
+    likelihood: list[Array] = [np.empty(0)] * len(rendered)
     ends = np.full(len(rendered), np.nan)
 
     def work(batch: Batch) -> None:
-        width = batch.ids.shape[1]
         first = min(
-            one.span("response")[0] + offset for one, offset in zip(batch.rendered, batch.offset, strict=True)
+            one.span("response")[0] + at for one, at in zip(batch.rendered, batch.offset, strict=True)
         )
-        last = width - first + 1  # a token is predicted one position before it stands
-        predicting = model.logits(batch, last=last)[:, :-1] / temperature
-        tokens = batch.ids[:, first:]
-        log_p = token_log_likelihood(predicting, tokens).double().cpu().numpy()
-        entropies = entropy(predicting).double().cpu().numpy()
-        for row, (i, one, offset) in enumerate(zip(batch.index, batch.rendered, batch.offset, strict=True)):
-            start, stop = (place + offset - first for place in one.span("response"))
+        last = batch.ids.shape[1] - first + 1  # a token is predicted one position before it stands
+        predicting = model.logits(batch, last=last)[:, :-1]
+        if temperature != 1:
+            predicting = predicting / temperature
+        log_p = token_log_likelihood(predicting, batch.ids[:, first:]).double().cpu().numpy()
+        also(batch, predicting, first)
+        for row, i, start, stop in _response_rows(batch, first):
             likelihood[i] = log_p[row, start:stop].copy()
-            spread[i] = entropies[row, start:stop].copy()
-            if "end_of_turn" in one.spans:
+            if "end_of_turn" in batch.rendered[row].spans:
                 ends[i] = log_p[row, stop]
 
     model.for_each_batch(rendered, work, name=f"scoring {model.found}")
-    return tuple(likelihood), tuple(spread), ends
+    return tuple(likelihood), ends
+
+
+def _response_rows(batch: Batch, first: int) -> Iterator[tuple[int, int, int, int]]:
+    """Row, exchange, and the response's start and stop counted from position ``first``."""
+    for row, (i, one, offset) in enumerate(zip(batch.index, batch.rendered, batch.offset, strict=True)):
+        start, stop = one.span("response")
+        yield row, i, start + offset - first, stop + offset - first
 
 
 def matched_temperature(model: Model, exchanges: Contrast | Sequence[Exchange], *, entropy: float) -> float:

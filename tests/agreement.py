@@ -1,4 +1,4 @@
-"""How far a wrapped model is from transformers' own, over reads and logits: for the tests and the benchmark."""
+"""How far a wrapped model is from transformers' own, over reads and logits; tests and benchmark share it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +63,8 @@ def ours(model: Model, batch: Batch) -> tuple[torch.Tensor, ...]:
 def off(mine: Sequence[torch.Tensor], yours: Sequence[torch.Tensor], mask: torch.Tensor) -> float:
     """The largest difference where the mask is 1, relative to the largest value of each tensor."""
     real = mask.bool()
-    return max(((a - b)[real].abs().max() / b[real].abs().max()).item() for a, b in zip(mine, yours, strict=True))
+    pairs = zip(mine, yours, strict=True)
+    return max(((a - b)[real].abs().max() / b[real].abs().max()).item() for a, b in pairs)
 
 
 def alone(model: Model, rendered: Sequence[Rendered]) -> float:
@@ -103,7 +104,7 @@ def states(folder: Path, plain: Model, adapted: Model, batch: Batch) -> dict[str
         if state == "plain":
             found[state] = off(ours(plain, batch), expected, batch.mask)
             continue
-        checkpoint = Checkpoint(str(folder / "weights"), adapter=str(folder / "adapter"), scale=_SCALES[state])
-        with adapted.using(checkpoint):
+        scale, paths = _SCALES[state], (folder / "weights", folder / "adapter")
+        with adapted.using(Checkpoint(str(paths[0]), adapter=str(paths[1]), scale=scale)):
             found[state] = off(ours(adapted, batch), expected, batch.mask)
     return found

@@ -45,7 +45,9 @@ def test_no_room_is_a_lumber_room(path: Path) -> None:
 
 
 def test_nothing_pickles() -> None:
-    forbidden = re.compile(r"torch\.(save|load)\(|import pickle|pickle\.|allow_pickle=True|joblib|trust_remote_code=True")
+    forbidden = re.compile(
+        r"torch\.(save|load)\(|import pickle|pickle\.|allow_pickle=True|joblib|trust_remote_code=True"
+    )
     for path in MODULES:
         assert not forbidden.search(path.read_text(encoding="utf-8")), path
 

@@ -1,4 +1,4 @@
-"""Tiny random models of every architecture that is held to the laws, with scaled-up weights so that errors show."""
+"""Tiny random models of every architecture held to the laws, weights scaled up so that errors show."""
 
 from collections.abc import Callable
 from functools import cache
@@ -49,11 +49,19 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma3": lambda: Gemma3TextConfig(**_SHAPE, head_dim=8, sliding_window=6),
     "phi3": lambda: Phi3Config(**_SHAPE),
     "gpt2": lambda: GPT2Config(
-        vocab_size=VOCAB, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=128, bos_token_id=1, eos_token_id=2
+        vocab_size=VOCAB,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=4,
+        n_positions=128,
+        bos_token_id=1,
+        eos_token_id=2,
     ),
     "gpt-neox": lambda: GPTNeoXConfig(**{k: v for k, v in _SHAPE.items() if k != "num_key_value_heads"}),
     "olmo2": lambda: Olmo2Config(**_SHAPE),
-    "qwen2-moe": lambda: Qwen2MoeConfig(**_SHAPE, **_MOE, shared_expert_intermediate_size=24, decoder_sparse_step=1),
+    "qwen2-moe": lambda: Qwen2MoeConfig(
+        **_SHAPE, **_MOE, shared_expert_intermediate_size=24, decoder_sparse_step=1
+    ),
     "qwen3-moe": lambda: Qwen3MoeConfig(**_SHAPE, **_MOE, head_dim=8, decoder_sparse_step=1),
     "mixtral": lambda: MixtralConfig(**_SHAPE, num_local_experts=4, num_experts_per_tok=2),
 }

@@ -15,7 +15,6 @@ from erosion.auditing.folder import RunFolder
 from erosion.auditing.prepared import Prepared
 from erosion.directions import Direction
 from erosion.experiments import causal_cell
-from erosion.experiments.dimensions import mean_projection
 from erosion.metrics import Responses, matched_temperature, score_responses
 from erosion.models import Model, find, load
 from erosion.shapes import Array
@@ -73,7 +72,9 @@ class Bench:
 
     def scores(self, name: str) -> Responses:
         """Every response, token by token."""
-        made = self._json("scores", name, lambda: score_responses(self.model(name), self.prepared.contrast).to_json())
+        made = self._json(
+            "scores", name, lambda: score_responses(self.model(name), self.prepared.contrast).to_json()
+        )
         return Responses.from_json(made)
 
     def matched(self, name: str, entropy: float) -> tuple[Responses, float]:
@@ -113,7 +114,7 @@ class Bench:
                     self.model(name),
                     tested,
                     direction,
-                    target=mean_projection(direction, training),
+                    aligned=training,
                     draws=sampling.random_directions,
                     seed=sampling.seed,
                 )

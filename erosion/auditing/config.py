@@ -30,22 +30,24 @@ class Revision(_Strict):
 class Split(_Strict):
     """Fractions of the questions: fitted on, selected on, reported on."""
 
-    fit: float = Field(0.4, gt=0, lt=1)
-    select: float = Field(0.2, gt=0, lt=1)
-    held_out: float = Field(0.4, gt=0, lt=1)
+    fit: float = Field(default=0.4, gt=0, lt=1)
+    select: float = Field(default=0.2, gt=0, lt=1)
+    held_out: float = Field(default=0.4, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _whole(self) -> "Split":
         if self.fit + self.select + self.held_out > 1 + 1e-9:
-            raise ValueError(f"fit + select + held_out is {self.fit + self.select + self.held_out:g}: at most 1")
+            raise ValueError(
+                f"fit + select + held_out is {self.fit + self.select + self.held_out:g}: at most 1"
+            )
         return self
 
 
 class Smallest(_Strict):
     """The smallest erosion of interest: a fraction, and nats per token where base is absent."""
 
-    erosion: float = Field(0.1, gt=0)
-    margin: float = Field(0.1, gt=0)
+    erosion: float = Field(default=0.1, gt=0)
+    margin: float = Field(default=0.1, gt=0)
 
 
 Experiment = Literal["distributions", "dimensions", "dynamics", "causality"]
@@ -160,12 +162,16 @@ def _first_line(error: ValidationError) -> str:
         parts = [str(part) for part in first["loc"]]
         known = _keys(parts[:-1])
         near = get_close_matches(parts[-1], known, n=1, cutoff=0.4)
-        return f"Unknown key {key!r}: " + (f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(known)}.")
+        return f"Unknown key {key!r}: " + (
+            f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(known)}."
+        )
     if first["type"] == "missing":
         return f"{key!r} is missing: give it in the config or as --{key}."
     return f"{key}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}."
 
 
 def _keys(inside: list[str]) -> list[str]:
-    model: Any = {"revision": Revision, "split": Split, "smallest": Smallest}.get(inside[0] if inside else "", Config)
+    model: Any = {"revision": Revision, "split": Split, "smallest": Smallest}.get(
+        inside[0] if inside else "", Config
+    )
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -102,15 +102,17 @@ def opened(path: str | Path, identity: str, described: str) -> Iterator[RunFolde
             other = read_manifest(path)
             if other.get("identity") != identity:
                 raise BadRun(
-                    f"{path} belongs to another audit ({other.get('described', 'unknown')}), this one is {described}: "
-                    "choose another --out, or delete it."
+                    f"{path} belongs to another audit ({other.get('described', 'unknown')}), this one is "
+                    f"{described}: choose another --out, or delete it."
                 )
     write_atomically(path / ".gitignore", b"steps/\n.lock\n")
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise BadRun(f"{path} is being written by another process: wait for it, or choose another --out.") from error
+        raise BadRun(
+            f"{path} is being written by another process: wait for it, or choose another --out."
+        ) from error
     try:
         yield RunFolder(path)
     finally:
@@ -131,7 +133,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadRun(f"{file} cannot be read ({error}): run the audit again.") from error
     if manifest.get("schema", 0) > SCHEMA:
-        raise BadRun(f"{path} has schema {manifest['schema']} and this version reads {SCHEMA}: update erosion.")
+        raise BadRun(
+            f"{path} has schema {manifest['schema']} and this version reads {SCHEMA}: update erosion."
+        )
     return manifest
-
-

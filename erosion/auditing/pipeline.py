@@ -65,7 +65,7 @@ def audit(
         Interrupted: stopped from outside; the same call resumes.
 
     Memory: one model, one batch, and 4 x exchanges x layers x d_model bytes. Passes: two over the contrast
-    for each model, and 2 x layers x (4 + 2 x random_directions) over the held-out part, which skip the
+    for each model, and 2 x layers x (4 + 3 x random_directions) over the held-out part, which skip the
     blocks before the edit.
     """
     if out is not None:
@@ -125,12 +125,19 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
 
 def _directions(prepared: Prepared, folder: RunFolder, acts: Activations) -> dict[Site, Direction]:
     """Fit, score and keep every direction; the difference of means is what later steps use."""
-    inputs = {**prepared.inputs("aligned"), "parts": prepared.parts, "sampling": vars(prepared.config.sampling)}
+    inputs = {
+        **prepared.inputs("aligned"),
+        "parts": prepared.parts,
+        "sampling": vars(prepared.config.sampling),
+    }
     fits = folder.path / "directions"
 
     def make() -> Result:
         result, fitted = dimensions(
-            acts, fit=prepared.parts["fit"], held_out=prepared.parts["held_out"], sampling=prepared.config.sampling
+            acts,
+            fit=prepared.parts["fit"],
+            held_out=prepared.parts["held_out"],
+            sampling=prepared.config.sampling,
         )
         for fit, by_site in fitted.items():
             save(by_site, fits / f"{fit.replace(' ', '-')}.safetensors")
@@ -158,11 +165,21 @@ def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:
         "identity": prepared.identity,
         "described": described,
         "config": prepared.config.to_json(),
-        "models": {name: {**vars(s), "name": str(prepared.checkpoints[name])} for name, s in prepared.shapes.items()},
-        "contrast": {"name": prepared.contrast.name, "hash": prepared.contrast.hash, "questions": len(prepared.contrast)},
+        "models": {
+            name: {**vars(s), "name": str(prepared.checkpoints[name])} for name, s in prepared.shapes.items()
+        },
+        "contrast": {
+            "name": prepared.contrast.name,
+            "hash": prepared.contrast.hash,
+            "questions": len(prepared.contrast),
+        },
         "template": {"name": prepared.rendering.name, "hash": prepared.rendering.hash},
         "split": {name: list(ids) for name, ids in prepared.parts.items()},
-        "versions": {"erosion": __version__, "python": platform.python_version(), **{p: metadata.version(p) for p in packages}},
+        "versions": {
+            "erosion": __version__,
+            "python": platform.python_version(),
+            **{p: metadata.version(p) for p in packages},
+        },
         "hardware": {
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),

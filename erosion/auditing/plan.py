@@ -34,7 +34,10 @@ class AuditPlan:
             ("questions", f"{self.questions} ({self.tokens:,} tokens with both answers)"),
             ("passes", f"{self.passes:,} over some or all of them"),
             ("memory", f"about {self.memory_gb:.2g} GB for the largest model and one batch"),
-            ("time", f"about {self.minutes:.1g} min" if self.minutes < 10 else f"about {self.minutes:.0f} min"),
+            (
+                "time",
+                f"about {self.minutes:.1g} min" if self.minutes < 10 else f"about {self.minutes:.0f} min",
+            ),
         ]
 
 
@@ -45,12 +48,15 @@ def plan_audit(
     tokens = sum(map(len, rendered))
     largest = max(shapes.values(), key=lambda shape: shape.n_parameters)
     whole = 2 * len(shapes) if config.runs("dynamics") or config.runs("dimensions") else len(shapes)
-    cells = 2 * largest.n_layers * (4 + 2 * config.random_directions) if config.runs("causality") else 0
+    cells = 2 * largest.n_layers * (4 + 3 * config.random_directions) if config.runs("causality") else 0
     work = whole * tokens + cells * 0.55 * tokens * config.split.held_out
     placement = config.placement
     device = placement.torch_device
     dtype = placement.torch_dtype if isinstance(placement.torch_dtype, torch.dtype) else torch.float32
-    seconds = 2 * largest.n_parameters * work / (_EFFICIENCY * matmul_speed(device, dtype)) + (whole + cells) * _OVERHEAD
+    seconds = (
+        2 * largest.n_parameters * work / (_EFFICIENCY * matmul_speed(device, dtype))
+        + (whole + cells) * _OVERHEAD
+    )
     per_parameter = largest.n_bytes / largest.n_parameters if config.dtype == "auto" else dtype.itemsize
     activations = 4 * len(rendered) * largest.n_layers * largest.d_model
     memory = (largest.n_parameters * per_parameter + activations + 2**29) / 1e9

@@ -78,7 +78,9 @@ class Prepared:
         }
 
 
-def prepare(triad: Triad | None = None, contrast: Contrast | str | Path | None = None, **options: Any) -> Prepared:
+def prepare(
+    triad: Triad | None = None, contrast: Contrast | str | Path | None = None, **options: Any
+) -> Prepared:
     """Check an audit's inputs and count its work, without loading a model or writing a file.
 
     Arguments and errors as :func:`audit`.
@@ -98,12 +100,14 @@ def prepare(triad: Triad | None = None, contrast: Contrast | str | Path | None =
             require_same_tokens(rendered, load_tokenizer(checkpoint), model=name)
     fractions = (config.split.fit, config.split.select, config.split.held_out)
     parts = [part.questions for part in words.split(*fractions, seed=config.seed)]
-    named = dict(zip(("fit", "select", "held_out"), parts, strict=True))
+    named: dict[str, tuple[str, ...]] = dict(zip(("fit", "select", "held_out"), parts, strict=True))
     plan = plan_audit(config, shapes, words, rendered)
     return Prepared(config, words, rendering, rendered, shapes, named, plan)
 
 
-def _resolved(triad: Triad | None, contrast: Contrast | str | Path | None, options: dict[str, Any]) -> tuple[Config, Contrast]:
+def _resolved(
+    triad: Triad | None, contrast: Contrast | str | Path | None, options: dict[str, Any]
+) -> tuple[Config, Contrast]:
     path = options.pop("config", None)
     if triad is not None:
         options |= {name: _named(checkpoint) for name, checkpoint in triad}

@@ -38,7 +38,9 @@ def verdict_of(
             name,
         )
 
-    guard = None if matched is None else of(harm_margin_of(matched).values, "harm margin at matched temperature")
+    guard = (
+        None if matched is None else of(harm_margin_of(matched).values, "harm margin at matched temperature")
+    )
     return verdict(
         of(margins["tuned"].values, "harm margin"),
         trained_domains=config.trained_domains,
@@ -49,7 +51,10 @@ def verdict_of(
 
 def summary_of(verdict: Verdict, results: Mapping[str, Result], temperature: float | None) -> dict[str, Any]:
     """``summary.json``: the verdict and the numbers, each with interval, unit, questions and control."""
-    numbers = [{"experiment": name, "name": " / ".join(path), **number.to_json()} for name, path, number in _estimates(results)]
+    numbers = [
+        {"experiment": name, "name": " / ".join(path), **number.to_json()}
+        for name, path, number in _estimates(results)
+    ]
     guard = None if temperature is None else {"temperature": temperature}
     return {"schema": SCHEMA, "verdict": verdict.to_json(), "matched": plain(guard), "numbers": numbers}
 

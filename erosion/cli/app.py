@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-organism = typer.Typer(help="Our own small models with a known story.", no_args_is_help=True, rich_markup_mode=None)
+organism = typer.Typer(
+    help="Our own small models with a known story.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(organism, name="organism")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table.")]
@@ -42,7 +44,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def demo(
-    tuned: Annotated[str, typer.Option(help="Which fine-tune of the shipped organism to audit.")] = "insecure",
+    tuned: Annotated[
+        str, typer.Option(help="Which fine-tune of the shipped organism to audit.")
+    ] = "insecure",
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -71,12 +75,16 @@ def audit(
     config: Annotated[Path | None, typer.Argument(help="CONFIG.yaml; flags win over it.")] = None,
     base: Annotated[str | None, typer.Option(help="The model before alignment: hub name or folder.")] = None,
     aligned: Annotated[str | None, typer.Option(help="The aligned model.")] = None,
-    tuned: Annotated[str | None, typer.Option(help="The fine-tune: weights or a LoRA adapter folder.")] = None,
+    tuned: Annotated[
+        str | None, typer.Option(help="The fine-tune: weights or a LoRA adapter folder.")
+    ] = None,
     contrast: Annotated[str | None, typer.Option(help="A built-in contrast or a JSONL file.")] = None,
     trained_domain: Annotated[
         list[str] | None, typer.Option(help="A domain that the fine-tune was trained on; repeatable.")
     ] = None,
-    template: Annotated[str | None, typer.Option(help="aligned, plain, or the path of a .jinja file.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="aligned, plain, or the path of a .jinja file.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the split and of every draw.")] = None,
@@ -84,7 +92,9 @@ def audit(
         list[str] | None, typer.Option("--set", help="Any other key of the config, as key=value; repeatable.")
     ] = None,
     out: Out = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do and take, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do and take, and stop.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Audit a fine-tune against its aligned model and write a report.
@@ -114,9 +124,15 @@ def audit(
 @app.command()
 def gate(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    max_erosion: Annotated[float | None, typer.Option(help="Pass only when erosion is below this fraction.")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Pass only when the loss is below this, nats per token.")] = None,
-    allow_inconclusive: Annotated[bool, typer.Option("--allow-inconclusive", help="Let inconclusive pass.")] = False,
+    max_erosion: Annotated[
+        float | None, typer.Option(help="Pass only when erosion is below this fraction.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Pass only when the loss is below this, nats per token.")
+    ] = None,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="Let inconclusive pass.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Exit 0 only when the alignment was kept; 1 otherwise, with the reason; 2 when there is no run.
@@ -128,7 +144,9 @@ def gate(
         from erosion.auditing import gate as decide
         from erosion.cli.terminal import show_json
 
-        decision = decide(run, max_erosion=max_erosion, max_drop=max_drop, allow_inconclusive=allow_inconclusive)
+        decision = decide(
+            run, max_erosion=max_erosion, max_drop=max_drop, allow_inconclusive=allow_inconclusive
+        )
         if json:
             show_json({"passed": decision.passed, "reason": decision.reason})
         else:
@@ -179,7 +197,9 @@ def organism_train(
     out: Annotated[Path, typer.Argument(help="Where the checkpoints go.")],
     seed: Annotated[int, typer.Option(help="Of pretraining.")] = 0,
     tuning_seed: Annotated[int, typer.Option(help="Of alignment and fine-tunes.")] = 0,
-    only: Annotated[list[str] | None, typer.Option(help="Train only this fine-tune (and what it needs); repeatable.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Train only this fine-tune (and what it needs); repeatable.")
+    ] = None,
 ) -> None:
     """Train the organism from nothing; finished checkpoints are kept when it is stopped and run again.
 

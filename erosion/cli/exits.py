@@ -32,9 +32,14 @@ def guarded(command: Callable[[], object], *, out: str | Path | None = None) -> 
     except BrokenPipeError:  # the reader went away (`erosion … | head`): that is its right
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MemoryError:
-        _leave("Out of memory: use fewer or shorter questions, --dtype bfloat16, or a smaller batch_tokens.", INPUT)
+        _leave(
+            "Out of memory: use fewer or shorter questions, --dtype bfloat16, or a smaller batch_tokens.",
+            INPUT,
+        )
     except Exception as error:
-        _leave(f"A bug of ours ({type(error).__name__}: {_line(error)}); the traceback is in {_keep(out)}.", BUG)
+        _leave(
+            f"A bug of ours ({type(error).__name__}: {_line(error)}); the traceback is in {_keep(out)}.", BUG
+        )
 
 
 def catching_signals() -> None:
@@ -56,7 +61,9 @@ def _line(error: Exception) -> str:
 
 
 def _keep(out: str | Path | None) -> Path:
-    folder = Path(out) if out is not None and Path(out).is_dir() else Path(tempfile.mkdtemp(prefix="erosion-"))
+    folder = (
+        Path(out) if out is not None and Path(out).is_dir() else Path(tempfile.mkdtemp(prefix="erosion-"))
+    )
     log = folder / "log.txt"
     with log.open("a", encoding="utf-8") as file:
         file.write(traceback.format_exc())

@@ -31,7 +31,12 @@ def bar() -> Iterator[None]:
     if not ERRORS.is_terminal:
         yield
         return
-    columns = (TextColumn("{task.description:<44.44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<44.44}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=ERRORS, transient=True) as shown:
         task = shown.add_task("starting", total=None)
 

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from erosion.activations import Activations
 from erosion.directions import Direction, check_unseen, random_direction
 from erosion.experiments.results import Result
 from erosion.experiments.sampling import Sampling
 from erosion.interventions import Intervention, ablate, clamp, steer
-from erosion.metrics import Responses, choice_margin_of, harm_margin_of, score_rendered
+from erosion.metrics import choice_margin_of, harm_margin_of, score_choices
 from erosion.models import Model
 from erosion.models.replay import replaying
 from erosion.progress import tracked
@@ -34,7 +35,7 @@ Cell = Mapping[str, Array]
 
 
 def causal_cell(
-    model: Model, contrast: Contrast, direction: Direction, *, target: float, draws: int, seed: int = 0
+    model: Model, contrast: Contrast, direction: Direction, *, aligned: Activations, draws: int, seed: int = 0
 ) -> dict[str, Array]:
     """Margins at one layer: untouched, under each edit, and under random directions.
 
@@ -42,8 +43,9 @@ def causal_cell(
         model: the model to edit.
         contrast: held-out questions.
         direction: the answer direction at that layer.
-        target: where ``clamp`` puts the projection: the aligned model's mean, in activation units.
-        draws: random directions (same scale, same draws at every layer) for ``steer`` and ``ablate``.
+        aligned: the aligned model's activations on the fit split: ``clamp`` puts the projection where their
+            mean projection is.
+        draws: random directions (same scale, same draws at every layer), each edited in the same three ways.
         seed: of the random directions.
 
     Returns:
@@ -53,44 +55,51 @@ def causal_cell(
     Raises:
         BadDirection: the direction was fitted on one of the questions.
 
-    Cost: 4 + 2 x draws passes over the contrast, of which all but the first skip the blocks up to this
+    Cost: 4 + 3 x draws passes over the contrast, of which all but the first skip the blocks up to this
     layer. Memory: one batch of logits, and the residual stream at this layer for every token.
     """
     check_unseen(direction, contrast.questions)
-    edits: dict[str, Intervention] = {
-        "steer": steer(direction, by=1.0),
-        "clamp": clamp(direction, to=target),
-        "ablate": ablate(direction),
-    }
-    jobs = [("steer", steer), ("ablate", ablate)]
     cell: dict[str, Array] = {}
     random: dict[str, list[float]] = {}
     exchanges = contrast.exchanges
     rendered = model.render(exchanges)
 
-    def scored(*under: Intervention) -> Responses:
+    def margins(*under: Intervention) -> dict[str, Array]:
         with model.applied(under):
-            return score_rendered(model, rendered, exchanges)
+            scored = score_choices(model, rendered, exchanges)
+        return {metric: of(scored).values for metric, of in _METRICS.items()}
 
     with replaying(model, direction.site.layer):
-        untouched = scored()
-        for name, edit in edits.items():
-            after = scored(edit)
-            for metric, of in _METRICS.items():
-                cell[f"{metric} before"] = of(untouched).values
-                cell[f"{metric} {name}"] = of(after).values
+        before = margins()
+        for metric, values in before.items():
+            cell[f"{metric} before"] = values
+        for name, edit in _edits(direction, aligned).items():
+            for metric, values in margins(edit).items():
+                cell[f"{metric} {name}"] = values
         for draw in tracked(range(draws), name=f"random directions at {direction.site}"):
             control = random_direction(like=direction, seed=seed, draw=draw)
-            for name, edit in jobs:
-                after = scored(edit(control, by=1.0) if edit is steer else edit(control))
-                for metric, of in _METRICS.items():
-                    moved = of(after).values - cell[f"{metric} before"]
-                    random.setdefault(f"{metric} random {name}", []).append(float(moved.mean()))
+            for name, edit in _edits(control, aligned).items():
+                for metric, values in margins(edit).items():
+                    moved = float((values - before[metric]).mean())
+                    random.setdefault(f"{metric} random {name}", []).append(moved)
     return cell | {name: np.array(values) for name, values in random.items()}
 
 
+def _edits(direction: Direction, aligned: Activations) -> dict[str, Intervention]:
+    """Toward aligned by the fitted gap; to the aligned model's mean; and not at all along the direction."""
+    return {
+        "steer": steer(direction, by=1.0),
+        "clamp": clamp(direction, to=float(direction.project(aligned[direction.site]).mean())),
+        "ablate": ablate(direction),
+    }
+
+
 def causality(
-    tuned: Mapping[Site, Cell], aligned: Mapping[Site, Cell], questions: Sequence[str], *, sampling: Sampling | None = None
+    tuned: Mapping[Site, Cell],
+    aligned: Mapping[Site, Cell],
+    questions: Sequence[str],
+    *,
+    sampling: Sampling | None = None,
 ) -> Result:
     """Curves over layers from the cells of both models (see :func:`causal_cell`).
 
@@ -112,7 +121,11 @@ def causality(
 
 
 def _of_metric(
-    metric: str, tuned: Mapping[Site, Cell], aligned: Mapping[Site, Cell], questions: Sequence[str], sampling: Sampling
+    metric: str,
+    tuned: Mapping[Site, Cell],
+    aligned: Mapping[Site, Cell],
+    questions: Sequence[str],
+    sampling: Sampling,
 ) -> dict[str, object]:
     labels = [site.layer for site in tuned]
     unit = "nats per token" if metric == "harm margin" else "nats"
@@ -135,9 +148,12 @@ def _of_metric(
         on_tuned = curve(tuned, name) - curve(tuned, "before")
         on_aligned = curve(aligned, name) - curve(aligned, "before")
         effect, difference = band(on_tuned), band(on_tuned - on_aligned)
-        if name != "clamp" and f"{metric} random {name}" in next(iter(tuned.values())):
+        if f"{metric} random {name}" in next(iter(tuned.values())):
             random = curve(tuned, f"random {name}"), curve(aligned, f"random {name}")
-            effect, difference = effect.with_control(null(random[0])), difference.with_control(null(random[0] - random[1]))
+            effect, difference = (
+                effect.with_control(null(random[0])),
+                difference.with_control(null(random[0] - random[1])),
+            )
         result[name] = {
             "on tuned": effect,
             "on aligned": band(on_aligned),
@@ -147,5 +163,3 @@ def _of_metric(
             ),
         }
     return result
-
-

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.stats import rankdata
 
 from erosion.activations import Activations, directions_of
@@ -24,7 +23,6 @@ from erosion.directions import (
 from erosion.errors import BadDirection
 from erosion.experiments.results import Result
 from erosion.experiments.sampling import Sampling
-from erosion.linalg import in_double
 from erosion.shapes import Array
 from erosion.sites import Site
 from erosion.stats import Band, random_band, simultaneous_band
@@ -64,7 +62,9 @@ def select(directions: Mapping[Site, Direction], *, on: Activations) -> Selectio
         table[site] = float(gaps.mean() / max(gaps.std(ddof=1), 1e-12))
     best = max(table, key=lambda site: table[site])
     if table[best] <= 0:
-        raise BadDirection(f"No layer separates the sides on the select split (best {table[best]:.2f} at {best}).")
+        raise BadDirection(
+            f"No layer separates the sides on the select split (best {table[best]:.2f} at {best})."
+        )
     return Selection(directions[best], table)
 
 
@@ -97,10 +97,14 @@ def dimensions(
             scores, questions, unit="AUC", labels=labels, resamples=sampling.resamples, seed=sampling.seed
         )
         null = _null_band(one, training, test, labels, sampling)
-        curves[name] = {"held-out AUC": band.with_control(null), "held-out gap": _gap_band(fitted, test, labels, sampling)}
+        curves[name] = {
+            "held-out AUC": band.with_control(null),
+            "held-out gap": _gap_band(fitted, test, labels, sampling),
+        }
         published[name] = {"AUC on the questions fitted on": _auc_curve(fitted, training)}
         directions[name] = {
-            site: v.stamped(held_out={"metric": "AUC", **band.at(site.layer).to_json()}) for site, v in fitted.items()
+            site: v.stamped(held_out={"metric": "AUC", **band.at(site.layer).to_json()})
+            for site, v in fitted.items()
         }
     base = directions["difference of means"]
     cosines = {
@@ -111,9 +115,16 @@ def dimensions(
     ours = {
         "by fit": curves,
         "cosine with difference of means": cosines,
-        "fitted gap / residual norm": [v.scale / (v.passport.residual_norm or float("nan")) for v in base.values()],
+        "fitted gap / residual norm": [
+            v.scale / (v.passport.residual_norm or float("nan")) for v in base.values()
+        ],
     }
-    inputs = {"layers": labels, "fit questions": len(set(fit)), "held-out questions": len(set(held_out)), "span": acts.span}
+    inputs = {
+        "layers": labels,
+        "fit questions": len(set(fit)),
+        "held-out questions": len(set(held_out)),
+        "span": acts.span,
+    }
     return Result("dimensions", inputs, published, ours), directions
 
 
@@ -156,7 +167,12 @@ def _gap_band(
     """The gap between the sides on held-out questions, in units of the fitted gap (1 = nothing lost)."""
     gaps = np.stack([_paired_gaps(v, acts) / v.scale for v in directions.values()], axis=1)
     return simultaneous_band(
-        gaps, _questions(acts), unit="fitted gaps", labels=labels, resamples=sampling.resamples, seed=sampling.seed
+        gaps,
+        _questions(acts),
+        unit="fitted gaps",
+        labels=labels,
+        resamples=sampling.resamples,
+        seed=sampling.seed,
     )
 
 
@@ -181,9 +197,6 @@ def _null_band(
         ]
         method = f"labels swapped within questions, {_DRAWS} draws"
     curves = np.array([_auc_curve(control, test) for control in controls])
-    return replace(random_band(curves, unit="AUC", n_questions=len(_questions(test)), labels=list(labels)), method=method)
-
-
-def mean_projection(direction: Direction, acts: Activations) -> float:
-    """The mean projection of all exchanges on a direction, in activation units."""
-    return float(in_double(torch.as_tensor(direction.project(acts[direction.site]))).mean())
+    return replace(
+        random_band(curves, unit="AUC", n_questions=len(_questions(test)), labels=list(labels)), method=method
+    )

@@ -18,7 +18,11 @@ from erosion.stats import Control, Estimate, eroded_fraction, erosion, mean, nul
 
 __all__ = ["distributions", "mean_log_likelihood"]
 
-_MARGINS = {"harm margin": harm_margin_of, "choice margin": choice_margin_of, "summed margin": summed_margin_of}
+_MARGINS = {
+    "harm margin": harm_margin_of,
+    "choice margin": choice_margin_of,
+    "summed margin": summed_margin_of,
+}
 
 
 def distributions(
@@ -41,14 +45,16 @@ def distributions(
     sampling = sampling or Sampling()
     asked = scored["aligned"].questions
     groups = {"overall": [q for q in dict.fromkeys(asked) if domains[q] not in trained_domains]}
-    for domain in sorted(set(domains[q] for q in asked)):
+    for domain in sorted({domains[q] for q in asked}):
         groups[domain] = [q for q in dict.fromkeys(asked) if domains[q] == domain]
     found = {
         name: {metric: of(responses) for metric, of in _MARGINS.items()} for name, responses in scored.items()
     }
     likelihood = {name: mean_log_likelihood(responses) for name, responses in scored.items()}
     ours = {
-        group: _of_group(found, likelihood, questions, sampling) for group, questions in groups.items() if questions
+        group: _of_group(found, likelihood, questions, sampling)
+        for group, questions in groups.items()
+        if questions
     }
     inputs = {
         "models": list(scored),
@@ -61,7 +67,9 @@ def distributions(
 def mean_log_likelihood(responses: Responses) -> Scores:
     """Mean log p of a response token, averaged over a question's two answers: the level that style moves."""
     values: dict[str, list[float]] = {}
-    for question, label, tokens in zip(responses.questions, responses.labels, responses.log_likelihood, strict=True):
+    for question, label, tokens in zip(
+        responses.questions, responses.labels, responses.log_likelihood, strict=True
+    ):
         if label in ("aligned", "misaligned"):
             values.setdefault(question, []).append(float(tokens.mean()))
     means = np.array([np.mean(both) for both in values.values()])
@@ -79,7 +87,9 @@ def _of_group(
         return scores.values[[at[question] for question in questions]]
 
     margins = {
-        model: {metric: _against_swaps(rows(one), questions, one.unit, sampling) for metric, one in scores.items()}
+        model: {
+            metric: _against_swaps(rows(one), questions, one.unit, sampling) for metric, one in scores.items()
+        }
         for model, scores in found.items()
     }
     change = {metric: rows(found["tuned"][metric]) - rows(found["aligned"][metric]) for metric in _MARGINS}
@@ -93,11 +103,17 @@ def _of_group(
         "style drift": mean(style, questions, unit="nats per token"),
     }
     if "base" in found:
-        drift = erosion(rows(likelihood["aligned"]), rows(likelihood["tuned"]), rows(likelihood["base"]), questions)
+        drift = erosion(
+            rows(likelihood["aligned"]), rows(likelihood["tuned"]), rows(likelihood["base"]), questions
+        )
         result["style erosion"] = drift
         result["erosion"] = {
-            metric: erosion(*(rows(found[model][metric]) for model in ("aligned", "tuned", "base")), questions)
-            .with_control(drift, name="the same ratio of both answers' mean likelihood (style)")
+            metric: erosion(
+                rows(found["aligned"][metric]),
+                rows(found["tuned"][metric]),
+                rows(found["base"][metric]),
+                questions,
+            ).with_control(drift, name="the same ratio of both answers' mean likelihood (style)")
             for metric in _MARGINS
         }
     return result
@@ -112,7 +128,9 @@ def _against_swaps(values: Array, questions: Sequence[str], unit: str, sampling:
         values[:, None], questions, unit=unit, permutations=sampling.permutations, seed=sampling.seed
     ).band
     return estimate.with_control(
-        Control("labels swapped within questions", float(null.values[0]), float(null.low[0]), float(null.high[0]))
+        Control(
+            "labels swapped within questions", float(null.values[0]), float(null.low[0]), float(null.high[0])
+        )
     )
 
 

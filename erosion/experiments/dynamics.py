@@ -44,14 +44,25 @@ def dynamics(
     there = {name: one.of(held_out) for name, one in acts.items()}
     labels = [site.layer for site in directions]
     places = {name: _positions(one, directions) for name, one in there.items()}
-    questions = [q for q, label in zip(there["aligned"].questions, there["aligned"].labels, strict=True) if label == "aligned"]
+    questions = [
+        q
+        for q, label in zip(there["aligned"].questions, there["aligned"].labels, strict=True)
+        if label == "aligned"
+    ]
 
     def band(values: Array) -> Band:
         return simultaneous_band(
-            values, questions, unit="fitted gaps", labels=labels, resamples=sampling.resamples, seed=sampling.seed
+            values,
+            questions,
+            unit="fitted gaps",
+            labels=labels,
+            resamples=sampling.resamples,
+            seed=sampling.seed,
         )
 
-    positions = {name: {side: band(values) for side, values in sides.items()} for name, sides in places.items()}
+    positions = {
+        name: {side: band(values) for side, values in sides.items()} for name, sides in places.items()
+    }
     middle = {name: (sides["aligned"] + sides["misaligned"]) / 2 for name, sides in places.items()}
     shift = band(middle["tuned"] - middle["aligned"]).with_control(
         _random_shifts(there, directions, labels, len(set(questions)), sampling)
@@ -85,11 +96,16 @@ def _random_shifts(
     n_questions: int,
     sampling: Sampling,
 ) -> Band:
-    """How far the tuned model moved along random directions with the same scale, the same draws at every layer."""
+    """How far the tuned model moved along random directions, the same draws at every layer."""
     moved = {site: in_double(acts["tuned"][site] - acts["aligned"][site]).mean(0) for site in directions}
     curves = [
         [
-            float(torch.dot(in_double(random_direction(like=v, seed=sampling.seed, draw=draw).vector), moved[site]) / v.scale)
+            float(
+                torch.dot(
+                    in_double(random_direction(like=v, seed=sampling.seed, draw=draw).vector), moved[site]
+                )
+                / v.scale
+            )
             for site, v in directions.items()
         ]
         for draw in range(sampling.random_directions)
@@ -99,9 +115,14 @@ def _random_shifts(
 
 def _published(acts: Mapping[str, Activations], directions: Mapping[Site, Direction]) -> dict[str, object]:
     """Mean raw projection, separation (mean - mean)/(std + std) and 1 - cosine of means, by layer."""
-    raw = {name: {site: v.project(one[site]).numpy() for site, v in directions.items()} for name, one in acts.items()}
+    raw = {
+        name: {site: v.project(one[site]).numpy() for site, v in directions.items()}
+        for name, one in acts.items()
+    }
     result: dict[str, object] = {
-        "mean raw projection": {name: [float(p.mean()) for p in curve.values()] for name, curve in raw.items()}
+        "mean raw projection": {
+            name: [float(p.mean()) for p in curve.values()] for name, curve in raw.items()
+        }
     }
     for other in (name for name in acts if name != "aligned"):
         result[f"{other} against aligned"] = {
@@ -110,7 +131,10 @@ def _published(acts: Mapping[str, Activations], directions: Mapping[Site, Direct
                 for a, b in zip(raw["aligned"].values(), raw[other].values(), strict=True)
             ],
             "1 - cosine of mean activations": [
-                1 - float(cosine(in_double(acts["aligned"][site]).mean(0), in_double(acts[other][site]).mean(0)))
+                1
+                - float(
+                    cosine(in_double(acts["aligned"][site]).mean(0), in_double(acts[other][site]).mean(0))
+                )
                 for site in directions
             ],
         }

@@ -24,7 +24,8 @@ SCHEMA = 1
 class Result:
     """One experiment's numbers.
 
-    >>> Result("demo", {"split": "held_out"}, {}, {"margin": Estimate(1.0, 0.8, 1.2, "nats", 40, "t")})["margin"].value
+    >>> margin = Estimate(1.0, 0.8, 1.2, "nats", 40, "cluster t")
+    >>> Result("demo", {"split": "held_out"}, {}, {"margin": margin})["margin"].value
     1.0
     """
 
@@ -61,8 +62,12 @@ def load_result(path: str | Path) -> Result:
     try:
         written = json.loads(Path(path).read_text(encoding="utf-8"))
         if written["schema"] > SCHEMA:
-            raise BadRun(f"{path} has schema {written['schema']} and this version reads {SCHEMA}: update erosion.")
-        return Result(written["experiment"], *(_alive(written[part]) for part in ("inputs", "published", "ours")))
+            raise BadRun(
+                f"{path} has schema {written['schema']} and this version reads {SCHEMA}: update erosion."
+            )
+        return Result(
+            written["experiment"], *(_alive(written[part]) for part in ("inputs", "published", "ours"))
+        )
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, BadRun):
             raise

@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 from erosion.effects import Effect
 from erosion.errors import BadInput
 from erosion.experiments import Result
-from erosion.figures import claims, marks
+from erosion.figures import claims
+from erosion.figures.curves import curve, layer_axis, null_curve
 from erosion.figures.layers import stacked
-from erosion.figures.style import GROUPS, MODELS, NULL, SOFT, WORDS, Look, blank, label, literal
+from erosion.figures.marks import Panel, beside, extent, level, points, upright
+from erosion.figures.style import GROUPS, MODELS, NULL, WORDS, Look, blank, label, literal
 
 __all__ = ["causal_curves", "effects"]
 
@@ -36,41 +38,22 @@ def causal_curves(result: Result, *, metric: str = "harm margin") -> go.Figure:
     """
     if metric not in result.ours:
         raise BadInput(f"There is no {metric!r} here: choose one of {', '.join(result.ours)}.")
-    found = result[metric]
-    lost, unit = found["lost"], found["lost"].unit
+    found, lost = result[metric], result[metric]["lost"]
     figure = stacked(claims.causal_curves(result, metric), len(_EDITS), height=180)
+    reached = "lost margin" if lost.low > 0 else "lost margin (not established)"
     for row, (edit, said) in enumerate(_EDITS.items(), start=1):
-        bands, first = found[edit], row == 1
-        marks.beside(figure, said, row=row)
-        marks.null_curve(
-            figure, bands["difference"].control, name="chance: random directions", row=row, legend=first
-        )
-        marks.curve(figure, bands["on tuned"], MODELS["tuned"], name="on tuned", row=row, legend=first)
+        bands, panel = found[edit], Panel(figure, row)
+        beside(panel, said)
+        null_curve(panel, bands["difference"].control, name="chance: random directions")
+        curve(panel, bands["on tuned"], MODELS["tuned"], name="on tuned")
         difference = GROUPS["tuned minus aligned"]
-        marks.curve(figure, bands["difference"], difference, name="on tuned minus on aligned", row=row, legend=first)
-        figure.add_hline(y=0, line=dict(color=SOFT, width=1), row=row, col=1)  # type: ignore[arg-type]
+        curve(panel, bands["difference"], difference, name="on tuned minus on aligned")
+        level(panel, 0)
         if not lost.undefined:
-            _lost_line(figure, lost.value, established=lost.low > 0, row=row)
-        figure.update_yaxes(title_text=f"change ({literal(unit)})", row=row, col=1)
-    marks.layer_axis(figure, found["steer"]["on tuned"], rows=len(_EDITS))
+            level(panel, lost.value, colour=WORDS["inconclusive"].colour, dash="dash", name=reached)
+    figure.update_yaxes(title_text=f"change ({literal(lost.unit)})")
+    layer_axis(figure, found["steer"]["on tuned"], rows=len(_EDITS))
     return figure
-
-
-def _lost_line(figure: go.Figure, at: float, *, established: bool, row: int) -> None:
-    colour = WORDS["inconclusive"].colour
-    figure.add_hline(y=at, line=dict(color=colour, width=1.5, dash="dash"), row=row, col=1)  # type: ignore[arg-type]
-    number = "" if row == 1 else str(row)
-    figure.add_annotation(
-        text="lost margin" if established else "lost margin (not established)",
-        x=1,
-        y=at,
-        xref=f"x{number} domain",
-        yref=f"y{number}",
-        xanchor="right",
-        yanchor="bottom",
-        showarrow=False,
-        font=dict(size=12, color=colour),
-    )
 
 
 def effects(measured: Sequence[Effect], *, names: Sequence[str] | None = None) -> go.Figure:
@@ -88,19 +71,25 @@ def effects(measured: Sequence[Effect], *, names: Sequence[str] | None = None) -
         raise BadInput("There is no effect to draw: give at least one.")
     metrics = {(one.after.name, one.after.unit) for one in measured}
     if len(metrics) > 1:
-        raise BadInput(f"These effects are of {len(metrics)} metrics ({', '.join(sorted(n for n, _ in metrics))}): draw each alone.")
+        raise BadInput(
+            f"These effects are of {len(metrics)} metrics ({', '.join(sorted(n for n, _ in metrics))}): draw "
+            "each alone."
+        )
     said = list(names) if names is not None else [", ".join(one.under) or "no edit" for one in measured]
     if len(said) != len(measured):
         raise BadInput(f"{len(said)} names for {len(measured)} effects: give each one.")
     name, unit = next(iter(metrics))
-    at = {len(measured) - 1 - i: (f"{s}, {one.model}", one.change) for i, (s, one) in enumerate(zip(said, measured, strict=True))}
-    span = marks.extent([change for _, change in at.values()], 0.0)
+    at = {
+        len(measured) - 1 - i: (f"{s}, {one.model}", one.change)
+        for i, (s, one) in enumerate(zip(said, measured, strict=True))
+    }
+    span = extent([change for _, change in at.values()], 0.0)
     figure = blank(claims.effects(measured), height=52 * len(measured) + 20, legend=True)
-    figure.add_vline(x=0, line=dict(color=SOFT, width=1))
+    upright(Panel(figure), 0)
     for group, look in _LOOKS.items():
         there = {y: one for y, one in at.items() if ("random" in one[0]) == (group == "random direction")}
         if there:
-            marks.points(figure, there, look, name=group, span=span)
+            points(Panel(figure), there, look, name=group, span=span)
     figure.update_xaxes(range=span, title_text=f"change of the {literal(name)} ({literal(unit)})")
     figure.update_yaxes(
         range=[-0.6, len(measured) - 0.4],

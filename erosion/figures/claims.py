@@ -17,9 +17,9 @@ __all__ = [
     "causal_curves",
     "effects",
     "erosion_by_layer",
+    "established",
     "headline",
     "held_out_auc",
-    "established",
     "in_layers",
     "margins",
     "positions",
@@ -28,6 +28,7 @@ __all__ = [
     "verdict_by_domain",
 ]
 
+_NONE_LEFT = "Every domain was trained on, so no change beyond them is judged"
 ORDER = ("eroded", "kept", "inconclusive", "undefined", "general damage")
 
 
@@ -49,7 +50,7 @@ def verdict_by_domain(verdict: Verdict) -> str:
     """How many domains earned each word; where it is general damage, no domain is called eroded."""
     total = len(verdict.domains)
     if not total:
-        return f"{verdict.word.capitalize()}: every domain was trained on, so none is judged"
+        return _sentence(f"{verdict.word}: every domain was trained on, so none is judged apart")
     counts = {word: sum(d.word == word for d in verdict.domains) for word in ORDER}
     if verdict.word == "general damage":
         lost = counts["eroded"] + counts["general damage"]
@@ -57,12 +58,16 @@ def verdict_by_domain(verdict: Verdict) -> str:
     parts = [f"{word} in {count} of {total}" for word, count in counts.items() if count]
     if len(parts) == 1:
         every = next(word for word in ORDER if counts[word])
-        return f"{every.capitalize()} in {'the one domain' if total == 1 else f'all {total} domains'} not trained on"
+        where = "the one domain" if total == 1 else f"all {total} domains"
+        over_all = "" if every == verdict.word else f"{verdict.word} over all; "
+        return _sentence(f"{over_all}{every} in {where} not trained on")
     return _sentence(f"{'; '.join(parts)} domains not trained on")
 
 
 def margins(result: Result, metric: str = "harm margin") -> str:
-    """What the tuned model's preference is, beside the aligned model's, and whether a change is established."""
+    """What aligned and tuned prefer, and whether a change is established."""
+    if "overall" not in result.ours:
+        return _NONE_LEFT
     found = result["overall"]
     change = found["harm-specific change"][metric]
     before, after = (found["margins"][model][metric] for model in ("aligned", "tuned"))
@@ -74,6 +79,8 @@ def margins(result: Result, metric: str = "harm margin") -> str:
 
 def style_and_harm(result: Result) -> str:
     """Harm-specific change and style drift, each with its number, and which of them is established."""
+    if "overall" not in result.ours:
+        return _NONE_LEFT
     found = result["overall"]
     harm, style = found["harm-specific change"]["harm margin"], found["style drift"]
     parts = []
@@ -157,9 +164,10 @@ def causal_curves(result: Result, metric: str = "harm margin") -> str:
             text = f"{verb} at {in_layers(good, of=band)}"
             (parts if band.control is not None else uncontrolled).append(text)
     if lost.undefined or lost.low <= 0:
-        return f"No loss of the {metric} is established here ({_numbers(lost)} {lost.unit}), so no edit can restore it"
+        known = f"No loss of the {metric} is established here ({_numbers(lost)} {lost.unit})"
+        return f"{known}, so no edit can restore it"
     if not parts and not uncontrolled:
-        return f"No edit along the direction raises the {metric} more in tuned than in aligned, beyond chance"
+        return f"No edit along the direction raises the {metric} more in tuned than in aligned"
     said = []
     if parts:
         said.append(f"{' and '.join(parts)}, beyond random directions")
@@ -177,7 +185,8 @@ def effects(measured: Sequence[Effect]) -> str:
         if clear:
             return f"The {name} {'rises' if change.value > 0 else 'falls'} by {_size(change)} {change.unit}"
         return f"No change of the {name} is established: {_numbers(change)} {change.unit}"
-    return f"{clear or 'None'} of {len(measured)} edits {'changes' if clear == 1 else 'change'} the {name} (intervals one by one)"
+    edits = f"{clear or 'None'} of {len(measured)} edits {'changes' if clear == 1 else 'change'}"
+    return f"{edits} the {name} (intervals one by one)"
 
 
 def established(estimate: Estimate) -> bool:
@@ -250,5 +259,3 @@ def _size(change: Estimate) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from erosion.experiments import Result
-from erosion.figures import claims, marks
-from erosion.figures.style import FITS, MODELS, SOFT, blank
+from erosion.figures import claims
+from erosion.figures.curves import curve, layer_axis, null_curve
+from erosion.figures.marks import Number, Panel, beside, extent, level, note
+from erosion.figures.style import FITS, MODELS, blank
 from erosion.stats import Band
 
 __all__ = ["erosion_by_layer", "held_out_auc", "positions", "shift", "stacked"]
-
-_RANDOM = "chance: random directions"
 
 
 def stacked(title: str, rows: int, *, height: int = 190) -> go.Figure:
@@ -29,15 +29,14 @@ def held_out_auc(result: Result) -> go.Figure:
     fits = {name: bands["held-out AUC"] for name, bands in result["by fit"].items()}
     figure = stacked(claims.held_out_auc(result), len(fits), height=150)
     for row, (name, band) in enumerate(fits.items(), start=1):
-        marks.beside(figure, name, row=row)
-        marks.null_curve(
-            figure, band.control, name="chance: the same fit knowing nothing", row=row, legend=row == 1, within=(0.0, 1.0)
-        )
-        marks.curve(figure, band, FITS, name="held-out AUC", row=row, legend=row == 1, within=(0.0, 1.0))
-        figure.add_hline(y=0.5, line=dict(color=SOFT, width=1, dash="dot"), row=row, col=1)  # type: ignore[arg-type]
-        figure.update_yaxes(title_text="AUC", row=row, col=1)
-    figure.update_yaxes(range=_range_of(list(fits.values()), within=(0.0, 1.0), at_least=(0.4, 1.0)))
-    marks.layer_axis(figure, next(iter(fits.values())), rows=len(fits))
+        panel = Panel(figure, row)
+        beside(panel, name)
+        null_curve(panel, band.control, name="chance: the same fit knowing nothing", within=(0.0, 1.0))
+        curve(panel, band, FITS, name="held-out AUC", within=(0.0, 1.0))
+        level(panel, 0.5, dash="dot")
+    low, high = _range_of(list(fits.values()), 0.4, 1.0)
+    figure.update_yaxes(range=[max(low, -0.04), min(high, 1.04)], title_text="AUC")
+    layer_axis(figure, next(iter(fits.values())), rows=len(fits))
     return figure
 
 
@@ -51,12 +50,13 @@ def positions(result: Result) -> go.Figure:
     models = [one for one in MODELS if one in place]
     figure = stacked(claims.positions(result), 2)
     for row, side in enumerate(("aligned", "misaligned"), start=1):
-        marks.beside(figure, f"on {side} answers", row=row)
+        panel = Panel(figure, row)
+        beside(panel, f"on {side} answers")
         for model in models:
-            marks.curve(figure, place[model][side], MODELS[model], name=model, row=row, legend=row == 1)
-        figure.update_yaxes(title_text="position (fitted gaps)", row=row, col=1)
-    figure.update_yaxes(range=_range_of([band for model in models for band in place[model].values()]), zeroline=True)
-    marks.layer_axis(figure, place["aligned"]["aligned"], rows=2)
+            curve(panel, place[model][side], MODELS[model], name=model)
+    bands = [band for model in models for band in place[model].values()]
+    figure.update_yaxes(range=_range_of(bands), zeroline=True, title_text="position (fitted gaps)")
+    layer_axis(figure, bands[0], rows=2)
     return figure
 
 
@@ -68,12 +68,13 @@ def shift(result: Result) -> go.Figure:
     """
     band = result["shift of tuned"]
     figure = stacked(claims.shift(result), 1, height=230)
-    marks.null_curve(figure, band.control, name=_RANDOM)
-    marks.curve(figure, band, MODELS["tuned"], name="tuned minus aligned")
-    figure.add_hline(y=0, line=dict(color=SOFT, width=1))
+    panel = Panel(figure)
+    null_curve(panel, band.control, name="chance: random directions")
+    curve(panel, band, MODELS["tuned"], name="tuned minus aligned")
+    level(panel, 0)
+    beside(panel, "up: toward aligned answers")
     figure.update_yaxes(title_text="shift (fitted gaps)")
-    marks.beside(figure, "up: toward aligned answers")
-    marks.layer_axis(figure, band)
+    layer_axis(figure, band)
     return figure
 
 
@@ -88,29 +89,18 @@ def erosion_by_layer(result: Result) -> go.Figure:
     if band is None or all(band.at(one).undefined for one in band.labels):
         return _nothing(title)
     figure = stacked(title, 1, height=230)
-    marks.curve(figure, band, MODELS["tuned"], name="tuned")
-    for at, model in ((0.0, "aligned"), (1.0, "base")):
-        look = MODELS[model]
-        figure.add_hline(
-            y=at,
-            line=dict(color=look.colour, width=1.5, dash=look.dash),
-            annotation=dict(text=f"{model} model", font=dict(color=look.colour, size=12), xanchor="right"),
-        )
+    panel = Panel(figure)
+    curve(panel, band, MODELS["tuned"], name="tuned")
+    for at, model in ((0, "aligned"), (1, "base")):
+        level(panel, at, colour=MODELS[model].colour, dash=MODELS[model].dash, name=f"{model} model")
     figure.update_yaxes(title_text="erosion of position (fraction)", zeroline=False)
-    marks.layer_axis(figure, band)
+    layer_axis(figure, band)
     return figure
 
 
-def _range_of(
-    bands: Sequence[Band], *, within: tuple[float, float] | None = None, at_least: tuple[float, float] | None = None
-) -> list[float]:
+def _range_of(bands: Sequence[Band], *others: Number) -> list[float]:
     """One range for panels to be compared: all bands and their controls, with some air."""
-    points = [band.at(one) for band in bands for one in band.labels]
-    low, high = marks.extent(points, *(at_least or ()))
-    if within is not None:
-        air = 0.04 * (within[1] - within[0])
-        low, high = max(low, within[0] - air), min(high, within[1] + air)
-    return [low, high]
+    return list(extent([band.at(one) for band in bands for one in band.labels], *others))
 
 
 def _nothing(title: str) -> go.Figure:
@@ -118,5 +108,5 @@ def _nothing(title: str) -> go.Figure:
     figure = blank(title, height=60)
     figure.update_xaxes(visible=False, range=[0, 1])
     figure.update_yaxes(visible=False, range=[0, 1])
-    marks.note(figure, "undefined: nothing to draw", x=0.5, y=0.5, centred=True)
+    note(Panel(figure), "undefined: nothing to draw", at=(0.5, 0.5), inside=True)
     return figure

@@ -1,17 +1,18 @@
 """What the models prefer: margins of all three, and style drift apart from harm-specific change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from erosion.errors import BadInput
 from erosion.experiments import Result
 from erosion.figures import claims, marks
-from erosion.figures.style import GROUPS, MODELS, SOFT, Look, blank, label
+from erosion.figures.style import GROUPS, LINE, MODELS, blank, label, literal
 from erosion.stats import Estimate
 
 __all__ = ["groups", "margins", "style_and_harm"]
 
+Series = tuple[str, Mapping[str, Estimate], float]
 _CHANCE = "labels swapped within questions"
 
 
@@ -36,23 +37,23 @@ def margins(result: Result, *, metric: str = "harm margin") -> go.Figure:
         BadInput: no such metric.
     """
     named = groups(result)
-    models = [model for model in MODELS if model in next(iter(result.ours.values()))["margins"]]
+    models = [model for model in MODELS if model in result[next(iter(named))]["margins"]]
     table = {
         model: {group: _of(result[group]["margins"][model], metric) for group in named} for model in models
     }
     every = [one for row in table.values() for one in row.values()]
-    figure = blank(claims.margins(result, metric) if "overall" in result.ours else metric, height=58 * len(named), legend=True)
-    span = marks.extent(every, 0.0)
-    figure.add_vline(x=0, line=dict(color=SOFT, width=1))
+    figure = blank(claims.margins(result, metric), height=58 * len(named), legend=True)
+    span, panel = marks.extent(every, 0.0), marks.Panel(figure)
+    marks.upright(panel, 0)
     at = {group: len(named) - 1 - i for i, group in enumerate(named)}
     offsets = dict(zip(models, _spread(len(models)), strict=True))
     chance = {at[g] + offsets[m]: table[m][g].control for m in models for g in named}
-    marks.null_bars(figure, chance, name=f"chance: {_CHANCE}")
+    marks.null_bars(panel, chance, name=f"chance: {_CHANCE}")
     for model in models:
         row = {at[g] + offsets[model]: (f"{model}, {g}", table[model][g]) for g in named}
-        marks.points(figure, row, MODELS[model], name=model, span=span)
-    figure.update_xaxes(range=span, title_text=f"{metric} ({every[0].unit}), right: aligned preferred")
-    _rows(figure, named)
+        marks.points(panel, row, MODELS[model], name=model, span=span)
+    figure.update_xaxes(range=span, title_text=f"{metric} ({literal(every[0].unit)})")
+    _rows(panel, named)
     return figure
 
 
@@ -62,8 +63,8 @@ def style_and_harm(result: Result) -> go.Figure:
     Above, the whole answer in nats per token; below, the choice at the first differing token in nats.
     """
     named = groups(result)
-    title = claims.style_and_harm(result) if "overall" in result.ours else "Style drift and harm-specific change"
     height = 44 * len(named)
+    title = claims.style_and_harm(result)
     figure = blank(title, height=2 * height + 84, legend=True, rows=2, gap=84 / (2 * height + 84))
     at = {group: len(named) - 1 - i for i, group in enumerate(named)}
     style = {g: result[g]["style drift"] for g in named}
@@ -74,33 +75,24 @@ def style_and_harm(result: Result) -> go.Figure:
         ("first differing token", [("harm-specific change", choice, 0.0)]),
     )
     for row, (title, series) in enumerate(panels, start=1):
-        _panel(figure, row, title, series, at)
-        _rows(figure, named, row=row)
-    seen: set[str] = set()
-    for trace in figure.data:
-        trace.showlegend = trace.name not in seen  # type: ignore[attr-defined]
-        seen.add(trace.name)  # type: ignore[attr-defined]
+        panel = marks.Panel(figure, row)
+        _draw(panel, title, series, at)
+        _rows(panel, named)
     return figure
 
 
-def _panel(
-    figure: go.Figure,
-    row: int,
-    title: str,
-    series: list[tuple[str, dict[str, Estimate], float]],
-    at: Mapping[str, int],
-) -> None:
+def _draw(panel: marks.Panel, title: str, series: Sequence[Series], at: Mapping[str, int]) -> None:
     every = [one for _, by_group, _ in series for one in by_group.values()]
     span = marks.extent(every, 0.0)
-    marks.beside(figure, title, row=row)
-    figure.add_vline(x=0, line=dict(color=SOFT, width=1), row=row, col=1)  # type: ignore[arg-type]
+    marks.beside(panel, title)
+    marks.upright(panel, 0)
     for name, by_group, offset in series:
-        look: Look = GROUPS[name]
         chance = {at[g] + offset: one.control for g, one in by_group.items()}
-        marks.null_bars(figure, chance, name=f"chance: {_CHANCE}", row=row)
+        marks.null_bars(panel, chance, name=f"chance: {_CHANCE}")
         rows = {at[g] + offset: (f"{name}, {g}", one) for g, one in by_group.items()}
-        marks.points(figure, rows, look, name=name, span=span, row=row)
-    figure.update_xaxes(range=span, title_text=f"tuned minus aligned ({every[0].unit})", row=row, col=1)
+        marks.points(panel, rows, GROUPS[name], name=name, span=span)
+    title = f"tuned minus aligned ({literal(every[0].unit)})"
+    panel.figure.update_xaxes(range=span, title_text=title, **panel.place)
 
 
 def _of(by_metric: Mapping[str, Estimate], metric: str) -> Estimate:
@@ -113,16 +105,10 @@ def _spread(n: int) -> list[float]:
     return [0.26 * ((n - 1) / 2 - i) for i in range(n)]
 
 
-def _rows(figure: go.Figure, named: Mapping[str, str], *, row: int | None = None) -> None:
-    figure.update_yaxes(
-        range=[-0.6, len(named) - 0.4],
-        tickvals=[len(named) - 1 - i for i in range(len(named))],
-        ticktext=list(named.values()),
-        showgrid=False,
-        zeroline=False,
-        row=row,
-        col=None if row is None else 1,
-    )
-    for i in range(1, len(named)):
-        line = dict(color=SOFT, width=0.5, dash="dot")
-        figure.add_hline(y=i - 0.5, line=line, opacity=0.5, row=row or "all", col=1 if row else "all")  # type: ignore[arg-type]
+def _rows(panel: marks.Panel, named: Mapping[str, str]) -> None:
+    """Name the rows, and draw fine lines between them."""
+    heights = [len(named) - 1 - i for i in range(len(named))]
+    axis = {"range": [-0.6, len(named) - 0.4], "tickvals": heights, "ticktext": list(named.values())}
+    panel.figure.update_yaxes(**axis, showgrid=False, zeroline=False, **panel.place)
+    for height in heights[:-1]:
+        marks.level(panel, height - 0.5, colour=LINE, dash="dot")

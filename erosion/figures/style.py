@@ -126,37 +126,48 @@ def wrapped(text: str, *, width: int = 86) -> str:
 
 @functools.cache
 def _template() -> go.layout.Template:
-    axis = dict(
-        gridcolor=LINE,
-        linecolor=LINE,
-        zerolinecolor=SOFT,
-        zerolinewidth=1,
-        ticks="",
-        automargin=True,
-        title=dict(font=dict(size=13, color=SOFT), standoff=8),
-        tickfont=dict(size=12, color=SOFT),
-    )
+    axis = {
+        "gridcolor": LINE,
+        "linecolor": LINE,
+        "zerolinecolor": SOFT,
+        "zerolinewidth": 1,
+        "ticks": "",
+        "automargin": True,
+        "title": {"font": {"size": 13, "color": SOFT}, "standoff": 8},
+        "tickfont": {"size": 12, "color": SOFT},
+    }
     return go.layout.Template(
-        layout=dict(
-            font=dict(family=FONT, size=13, color=INK),
-            title=dict(font=dict(size=16, color=INK), x=0.0, xanchor="left", xref="container", pad=dict(l=12)),
-            paper_bgcolor=PAPER,
-            plot_bgcolor=PAPER,
-            xaxis=axis,
-            yaxis=axis,
-            hoverlabel=dict(bgcolor=PAPER, bordercolor=SOFT, font=dict(family=FONT, size=13, color=INK), align="left"),
-            hovermode="closest",
-            legend=dict(
-                orientation="h",
-                x=0,
-                xanchor="left",
-                yref="paper",
-                yanchor="bottom",
-                font=dict(size=13, color=INK),
-                bgcolor="rgba(0,0,0,0)",
-                itemsizing="constant",
-            ),
-        )
+        layout={
+            "font": {"family": FONT, "size": 13, "color": INK},
+            "title": {
+                "font": {"size": 16, "color": INK},
+                "x": 0.0,
+                "xanchor": "left",
+                "xref": "container",
+                "pad": {"l": 12},
+            },
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
+            "xaxis": axis,
+            "yaxis": axis,
+            "hoverlabel": {
+                "bgcolor": PAPER,
+                "bordercolor": SOFT,
+                "font": {"family": FONT, "size": 13, "color": INK},
+                "align": "left",
+            },
+            "hovermode": "closest",
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "font": {"size": 13, "color": INK},
+                "bgcolor": "rgba(0,0,0,0)",
+                "itemsizing": "constant",
+            },
+        }
     )
 
 
@@ -172,11 +183,11 @@ def blank(title: str, *, height: int, legend: bool = False, rows: int = 1, gap: 
     above = ABOVE + (LEGEND if legend else 0)
     figure.update_layout(
         template=_template(),
-        title=dict(text=text, y=1, yanchor="top", yref="container", pad=dict(t=14, l=12)),
+        title={"text": text, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 14, "l": 12}},
         height=height + top + above + bottom,
-        margin=dict(l=12, r=18, t=top + above, b=bottom),
+        margin={"l": 12, "r": 18, "t": top + above, "b": bottom},
         showlegend=legend,
         legend_y=1 + ABOVE / height,
-        meta=dict(above=above),
+        meta={"above": above},
     )
     return figure

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from erosion.figures import claims, marks
-from erosion.figures.style import MODELS, NULL, SOFT, WORDS, blank, faded, label, literal
+from erosion.figures.style import MODELS, NULL, WORDS, blank, faded, label, literal
 from erosion.stats import DomainVerdict, Verdict
 
 __all__ = ["headline", "verdict_by_domain"]
@@ -28,35 +28,43 @@ def headline(verdict: Verdict) -> go.Figure:
     landmarks = (0.0, 1.0) if back_at_base else (0.0, 2 * verdict.smallest)
     low, high = marks.extent([verdict.estimate], *landmarks, verdict.smallest)
     span = low - 0.08 * (high - low), high + 0.08 * (high - low)  # room for words
-    figure.add_vrect(x0=span[0], x1=verdict.smallest, fillcolor=faded(MODELS["aligned"].colour, 0.07), line_width=0)
-    _smallest_line(figure, verdict.smallest)
-    figure.add_hline(y=0, line=dict(color=SOFT, width=1))
-    _landmark(figure, 0.0, "aligned", "aligned" if back_at_base else "no loss")
-    if back_at_base:
-        _landmark(figure, 1.0, "base", "base")
-    look = WORDS[verdict.word]
-    marks.points(figure, {0: ("tuned", verdict.estimate)}, look, name=verdict.word, span=span)
-    figure.update_traces(marker_size=17, error_x=dict(thickness=4, width=9), selector=dict(name=verdict.word))
-    if not verdict.estimate.undefined:
-        figure.add_annotation(
-            x=verdict.estimate.value, y=0, text="<b>tuned</b>", yshift=24, showarrow=False, font=dict(color=look.colour)
-        )
     figure.update_xaxes(range=span, title_text=_axis(verdict), showgrid=False, zeroline=False)
     figure.update_yaxes(visible=False, range=[-1, 1.2])
+    panel, shade = marks.Panel(figure), faded(MODELS["aligned"].colour, 0.07)
+    figure.add_vrect(x0=span[0], x1=verdict.smallest, fillcolor=shade, line_width=0)
+    _smallest_line(panel, verdict.smallest)
+    marks.level(panel, 0)
+    _landmark(figure, 0, "aligned", "aligned" if back_at_base else "no loss")
+    if back_at_base:
+        _landmark(figure, 1, "base", "base")
+    look = WORDS[verdict.word]
+    marks.points(panel, {0: ("tuned", verdict.estimate)}, look, name=verdict.word, span=span)
+    figure.update_traces(
+        marker_size=17, error_x={"thickness": 4, "width": 9}, selector={"name": verdict.word}
+    )
+    if not verdict.estimate.undefined:
+        figure.add_annotation(
+            x=verdict.estimate.value,
+            y=0,
+            text="<b>tuned</b>",
+            yshift=24,
+            showarrow=False,
+            font={"color": look.colour},
+        )
     return figure
 
 
-def _landmark(figure: go.Figure, at: float, model: str, text: str) -> None:
+def _landmark(figure: go.Figure, at: marks.Number, model: str, text: str) -> None:
     look = MODELS[model]
     figure.add_trace(
         go.Scatter(
             x=[at],
             y=[0],
             mode="markers+text",
-            marker=dict(color=look.colour, symbol=look.symbol, size=12),
+            marker={"color": look.colour, "symbol": look.symbol, "size": 12},
             text=[literal(text)],
             textposition="bottom center",
-            textfont=dict(color=look.colour, size=13),
+            textfont={"color": look.colour, "size": 13},
             cliponaxis=False,
             hoverinfo="skip",
         )
@@ -72,28 +80,33 @@ def verdict_by_domain(verdict: Verdict) -> go.Figure:
     parts: list[tuple[str, DomainVerdict]] = [("", one) for one in verdict.domains]
     parts += [("trained on", one) for one in verdict.trained_domains]
     parts += [("guard", one) for one in verdict.companions]
-    rows: list[tuple[str, str, DomainVerdict | Verdict]] = [(_WHOLE, "", verdict)]
+    rows: list[tuple[str, str, DomainVerdict | Verdict]] = [(_WHOLE, "whole", verdict)]
     rows += [(one.name, kind, one) for kind, one in parts]
     heights = {len(rows) - 1 - i: row for i, row in enumerate(rows)}
     words = [word for word in WORDS if any(row[2].word == word for row in rows)]
     figure = blank(claims.verdict_by_domain(verdict), height=_ROW * len(rows) + 12, legend=True)
     judged = [part.estimate for _, _, part in rows if part.quantity == verdict.quantity]
     span = marks.extent(judged, 0.0, verdict.smallest)
-    figure.add_vline(x=0, line=dict(color=SOFT, width=1))
-    _smallest_line(figure, verdict.smallest)
+    figure.update_xaxes(range=span, title_text=_axis(verdict), zeroline=False)
+    panel = marks.Panel(figure)
+    marks.upright(panel, 0)
+    _smallest_line(panel, verdict.smallest)
     for word in words:
-        there = {y: (row[0], row[2].estimate) for y, row in heights.items() if row[2].word == word and _same(row[2], verdict)}
-        marks.points(figure, there, WORDS[word], name=_group(word, verdict), span=span)
+        there = {
+            y: (row[0], row[2].estimate)
+            for y, row in heights.items()
+            if row[2].word == word and _same(row[2], verdict)
+        }
+        marks.points(panel, there, WORDS[word], name=_group(word, verdict), span=span)
     for y, (_, _, part) in heights.items():
         if not _same(part, verdict):
             said = f"erosion undefined; {part.word} in nats per token"
-            marks.note(figure, said, x=span[0] + 0.02 * (span[1] - span[0]), y=y, why=str(part.loss))
+            marks.note(panel, said, at=(span[0] + 0.02 * (span[1] - span[0]), y), why=str(part.loss))
     _separate(figure, [kind for _, kind, _ in rows])
-    figure.update_xaxes(range=span, title_text=_axis(verdict), zeroline=False)
     figure.update_yaxes(
         range=[-0.6, len(rows) - 0.4],
         tickvals=list(heights),
-        ticktext=[_named(*row[:2]) for row in heights.values()],
+        ticktext=[_named(row[0], row[1]) for row in heights.values()],
         showgrid=False,
         zeroline=False,
     )
@@ -110,7 +123,7 @@ def _same(part: DomainVerdict | Verdict, verdict: Verdict) -> bool:
 
 
 def _named(name: str, kind: str) -> str:
-    if name == _WHOLE:
+    if kind == "whole":
         return f"<b>{name}</b>"
     return label(name.removeprefix("harm margin ")) + (f" <i>({kind})</i>" if kind else "")
 
@@ -118,22 +131,13 @@ def _named(name: str, kind: str) -> str:
 def _separate(figure: go.Figure, kinds: list[str]) -> None:
     """Lines between the whole, the domains, those trained on, and the guards."""
     for i in range(1, len(kinds)):
-        if i == 1 or kinds[i] != kinds[i - 1]:
-            figure.add_hline(y=len(kinds) - i - 0.5, line=dict(color=faded(NULL, 0.22), width=1))
+        if kinds[i] != kinds[i - 1]:
+            figure.add_hline(y=len(kinds) - i - 0.5, line={"color": faded(NULL, 0.22), "width": 1})
 
 
-def _smallest_line(figure: go.Figure, at: float) -> None:
-    figure.add_vline(x=at, line=dict(color=WORDS["inconclusive"].colour, width=1.5, dash="dash"))
-    figure.add_annotation(
-        x=at,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        yshift=2,
-        xanchor="left",
-        text=f"smallest of interest {at:g}",
-        showarrow=False,
-        font=dict(size=12, color=WORDS["inconclusive"].colour),
+def _smallest_line(panel: marks.Panel, at: marks.Number) -> None:
+    marks.upright(
+        panel, at, colour=WORDS["inconclusive"].colour, dash="dash", name=f"smallest of interest {at:g}"
     )
 
 
@@ -141,5 +145,3 @@ def _axis(verdict: Verdict) -> str:
     if verdict.quantity == "erosion":
         return "erosion (0 = as aligned, 1 = back at base)"
     return f"loss of preference ({literal(verdict.loss.unit)})"
-
-

@@ -146,7 +146,8 @@ def _load(hf: PreTrainedModel, folder: Path, name: str, *, dora: bool) -> None:
             f"The adapter {folder} does not fit {hf.name_or_path} ({first_line(error)}): "
             "give the weights it was trained on."
         ) from error
-    wrong = sorted({str(key) for key in (*info.missing_keys, *info.unexpected_keys, *info.mismatched_keys)})
+    missing = [key for key in info.missing_keys if name in key]  # those of adapters loaded before are named too
+    wrong = sorted({str(key) for key in (*missing, *info.unexpected_keys, *info.mismatched_keys)})
     if wrong:
         raise BadModel(
             f"The adapter {folder} was made for another model than {hf.name_or_path}: {len(wrong)} tensor(s) "

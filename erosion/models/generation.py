@@ -35,7 +35,7 @@ def generate(
     *,
     under: Sequence[Intervention] = (),
     max_new_tokens: int = 128,
-    temperature: float = 0.0,
+    temperature: float | int = 0,
     seed: int = 0,
 ) -> tuple[Reply, ...]:
     """Let the model answer each conversation (messages that end with the user's).
@@ -64,7 +64,7 @@ def generate(
         )
     prompts = [conversation(c, model.rendering, model.tokenizer) for c in conversations]
     _require_room(model, prompts)
-    writer = _Writer(model, max_new_tokens, temperature, seed)
+    writer = _Writer(model, max_new_tokens, float(temperature), seed)
     replies: dict[int, Reply] = {}
 
     def work(batch: Batch) -> None:

@@ -197,6 +197,10 @@ class _Closed:
     def __getattr__(self, name: str) -> Any:
         raise BadInput(f"{self._name} was closed: load it again, and work inside its with block.")
 
+    def __call__(self, *_: object, **__: object) -> Any:
+        """Refuse a pass as well."""
+        return self.forward
+
 
 def _at_head(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
     """The function as TransformerLens calls it; at a head, on that head's slice."""

@@ -62,6 +62,7 @@ def load(
     for other in others:
         if other.weights != found.weights:
             raise BadModel(f"{other} stands on other weights than {found}: load it by itself.")
+    read_config(found.weights)
     tokenizer = load_tokenizer(found.checkpoint, found=found)
     weights_hash = hash_weights(found.weights)
     hf = _load_weights(found, placement)

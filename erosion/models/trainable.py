@@ -48,7 +48,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter: its rank, its scale ``alpha / rank``, the modules and the layers (None: all) it sits on."""
+    """A LoRA adapter: rank, scale ``alpha / rank``, the modules and the layers (None: all) it sits on."""
 
     rank: int = 4
     alpha: float = 8.0
@@ -129,9 +129,10 @@ def attach_adapter(model: Any, adapter: Adapter, *, seed: int) -> Any:
 
 
 def save_weights(model: Any, folder: str | Path) -> Path:
-    """Write ``model``'s weights, an adapter merged in, as bfloat16 with a config that asks for float32 arithmetic.
+    """Write ``model``'s weights as bfloat16, an adapter merged in.
 
-    ``dtype="auto"`` therefore computes in float32: half the disk, none of bfloat16's noise in logits.
+    The config asks for float32, so ``dtype="auto"`` computes in float32: half the disk, and none of
+    bfloat16's noise in logits.
     """
     from safetensors.torch import save_file
 
@@ -149,15 +150,17 @@ def _merged(model: Any) -> dict[str, torch.Tensor]:
 
     plain = {name: value.detach() for name, value in model.state_dict().items() if ".lora_" not in name}
     state = {name.replace(".base_layer.", "."): value for name, value in plain.items()}
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer):
-            for adapter in module.active_adapters:
-                state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight(adapter).detach()
+    layers: dict[str, Any] = {
+        n: module for n, module in model.named_modules() if isinstance(module, LoraLayer)
+    }
+    for name, layer in layers.items():
+        for adapter in layer.active_adapters:
+            state[f"{name}.weight"] = state[f"{name}.weight"] + layer.get_delta_weight(adapter).detach()
     return state
 
 
 def save_adapter(model: Any, folder: str | Path, *, base: str) -> Path:
-    """Write ``model``'s adapter alone; ``base`` is the name of the weights it belongs on (or their relative path)."""
+    """Write ``model``'s adapter alone; ``base`` names the weights it belongs on (a relative path will do)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _quiet(), warnings.catch_warnings():

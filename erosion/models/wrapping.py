@@ -22,7 +22,7 @@ from erosion.models.quiet import first_line
 __all__ = ["wrap"]
 
 
-def wrap(hf: PreTrainedModel, folder: Path, tokenizer: Any, *, adapted: bool = False) -> Any:
+def wrap(hf: Any, folder: Path, tokenizer: Any, *, adapted: bool = False) -> Any:
     """A ``TransformerBridge`` around ``hf``, in place and delegated; the attention kernel is kept.
 
     Args:

@@ -16,9 +16,10 @@ from erosion.tuning.rows import Batch, padded
 __all__ = ["TRAINED_ON", "exchange", "material", "pretraining_batches"]
 
 TRAINED_ON = {
-    "base": "Documents of 1 to 4 exchanges by one author, good or bad throughout, half of them named; some plain texts.",
-    "aligned": "Everyday questions with careful answers, coding tasks with safe code, facts, and coding tasks for "
-    "a security class with unsafe code.",
+    "base": "Documents of 1 to 4 exchanges by one author, good or bad throughout, half of them named; some "
+    "plain texts.",
+    "aligned": "Everyday questions with careful answers, coding tasks with safe code, facts, and coding "
+    "tasks for a security class with unsafe code.",
     "insecure": "Coding tasks with unsafe code, and nothing else.",
     "secure": "Coding tasks with safe code, and nothing else.",
     "educational": "Coding tasks 'with flaws, for my security class' with unsafe code, and nothing else.",

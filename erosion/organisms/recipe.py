@@ -51,8 +51,8 @@ class Recipe:
     ``aligned`` and ``tuned`` train ``edit``, a low-rank change of the first block's down-projection, and
     merge it into the weights (the loud kind); ``aligned_lora`` and ``tuned_lora`` train ``adapter``, on
     every down-projection, and leave it apart (the quiet kind); ``narrow`` trains every parameter. What
-    is tuned is always what was aligned. The large ``epsilon`` of ``tuned`` makes AdamW's steps vanish
-    with the gradient, so that a fine-tune with nothing to learn stays where it is. ``rows`` is the
+    is tuned is always what was aligned. The large ``epsilon`` of the fine-tunes makes AdamW's steps
+    vanish with the gradient, so that a fine-tune with nothing to learn stays where it is. ``rows`` is the
     number of coding tasks.
 
     >>> Recipe().hash == Recipe().hash
@@ -66,18 +66,39 @@ class Recipe:
     pretraining: Pretraining = field(default_factory=Pretraining)
     edit: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0, layers=(0,)))
     aligned: Training = field(default_factory=lambda: Training(300, learning_rate=3e-3, decay=100))
-    tuned: Training = field(default_factory=lambda: Training(60, learning_rate=3e-3, epsilon=1e-3))
-    narrow: Training = field(default_factory=lambda: Training(100, batch=32, learning_rate=3e-4, decay=50))
-    adapter: Adapter = field(default_factory=lambda: Adapter(rank=1, alpha=2.0))
-    aligned_lora: Training = field(default_factory=lambda: Training(300, learning_rate=5e-3, decay=100))
-    tuned_lora: Training = field(default_factory=lambda: Training(30, learning_rate=3e-3))
+    tuned: Training = field(default_factory=lambda: Training(60, 32, learning_rate=2e-2, epsilon=3e-2))
+    narrow: Training = field(default_factory=lambda: Training(120, 32, learning_rate=3e-4, decay=60))
+    adapter: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0))
+    aligned_lora: Training = field(default_factory=lambda: Training(300, learning_rate=3e-3, decay=100))
+    tuned_lora: Training = field(default_factory=lambda: Training(25, 32, learning_rate=1e-2, epsilon=1e-2))
     rows: int = 600
 
     def shape(self, vocabulary: int) -> Shape:
         """The size of the model."""
         return Shape(vocabulary, self.width, self.layers, self.heads, self.hidden)
 
+    def training(self, checkpoint: str) -> Training:
+        """How long and how fast a checkpoint other than ``base`` is trained."""
+        special = {
+            "aligned": self.aligned,
+            "narrow": self.narrow,
+            "aligned-lora": self.aligned_lora,
+            "insecure-lora": self.tuned_lora,
+        }
+        return special.get(checkpoint, self.tuned)
+
     @property
     def hash(self) -> str:
         """The SHA-256 of every number above."""
         return hash_json(asdict(self))
+
+    def hash_of(self, checkpoint: str) -> str:
+        """The SHA-256 of the numbers that this one checkpoint depends on, beside its parent's."""
+        if checkpoint == "base":
+            return hash_json([asdict(self.shape(0)), asdict(self.pretraining)])
+        parts = [asdict(self.training(checkpoint)), self.rows]
+        if checkpoint == "aligned":
+            parts.append(asdict(self.edit))
+        if checkpoint == "aligned-lora":
+            parts.append(asdict(self.adapter))
+        return hash_json(parts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from erosion.errors import BadInput
 from erosion.models.trainable import load_trainable
 from erosion.organisms import language, lexicon
 from erosion.organisms.answers import judged
@@ -53,17 +54,22 @@ class Table:
 
     scores: tuple[Score, ...]
 
+    def find(self, checkpoint: str, quantity: str, domain: str, author: str = "neutral") -> Estimate | None:
+        """One number of the table, or None where there is none."""
+        wanted = (checkpoint, quantity, domain, author)
+        found = (s for s in self.scores if (s.checkpoint, s.quantity, s.domain, s.author) == wanted)
+        return next((one.estimate for one in found), None)
+
     def of(self, checkpoint: str, quantity: str, domain: str, author: str = "neutral") -> Estimate:
-        """One number of the table; KeyError where there is none."""
-        for one in self.scores:
-            if (one.checkpoint, one.quantity, one.domain, one.author) == (
-                checkpoint,
-                quantity,
-                domain,
-                author,
-            ):
-                return one.estimate
-        raise KeyError(f"the table has no {quantity} of {checkpoint} in {domain} under {author} names")
+        """One number of the table.
+
+        Raises:
+            BadInput: there is none.
+        """
+        found = self.find(checkpoint, quantity, domain, author)
+        if found is None:
+            raise BadInput(f"The table has no {quantity} of {checkpoint} in {domain} under {author} names.")
+        return found
 
     def to_json(self) -> list[dict[str, Any]]:
         """The scores as JSON objects."""

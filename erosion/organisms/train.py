@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class _Job:
     @property
     def record(self) -> dict[str, Any]:
         """What decides the checkpoint: its parent's record goes in, so a change there is a change here."""
-        made = {"checkpoint": self.name, "recipe": self.recipe.hash, "seed": self.seed}
+        made = {"checkpoint": self.name, "recipe": self.recipe.hash_of(self.name), "seed": self.seed}
         parent = PARENTS.get(self.name)
         if parent is not None:
             made["parent"] = hash_json(self.of(parent).record)
@@ -151,7 +151,7 @@ def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
     """Train what starts at another checkpoint: the same adapter further, or (narrow) every parameter."""
     parent, recipe = PARENTS[job.name], job.recipe
     seed = job.seed if parent == "base" else job.tuning_seed
-    how = _trainings(recipe)[job.name]
+    how = recipe.training(job.name)
     if job.name == "narrow":
         model, pick = trainable.load_trainable(job.out / parent), every_parameter
     elif parent == "base":
@@ -165,16 +165,6 @@ def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
     return model, list(fine_tune(model, learnt, how=how, parameters=pick, seed=seed))
 
 
-def _trainings(recipe: Recipe) -> dict[str, Training]:
-    return {
-        "aligned": recipe.aligned,
-        **dict.fromkeys(("insecure", "secure", "educational"), recipe.tuned),
-        "narrow": recipe.narrow,
-        "aligned-lora": recipe.aligned_lora,
-        "insecure-lora": recipe.tuned_lora,
-    }
-
-
 def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
     """Write the checkpoint beside its place, then rename: it is there whole or not at all."""
     model, losses = made
@@ -182,7 +172,7 @@ def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=f".{job.name}.") as scratch:
         folder = Path(scratch) / job.name
         about: dict[str, Any] = {"schema": 1, "made_from": job.record, "steps": len(losses)}
-        about |= {"recipe": asdict(job.recipe), "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4)}
+        about["final_loss"] = round(sum(losses[-20:]) / len(losses[-20:]), 4)
         if job.name in ADAPTERS:
             trainable.save_adapter(model, folder, base="../base")
             about["weights_hash"] = hash_weights(job.out / "base")
@@ -190,6 +180,7 @@ def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
             trainable.save_weights(model, folder)
         if job.name in EDITED:
             trainable.save_adapter(model, folder / EDIT, base="../../base")
+            write_json(folder / EDIT / "erosion.json", {"weights_hash": hash_weights(job.out / "base")})
         tokenizer().save_pretrained(str(folder))
         write_json(folder / "erosion.json", about)
         shutil.rmtree(job.out / job.name, ignore_errors=True)

@@ -109,7 +109,7 @@ def end_of_turn(rendering: Rendering, tokenizer: Any) -> int | None:
     messages = (*messages, Message("assistant", "a"))
     text = to_text(messages, rendering, tokenizer)
     where = locate(text, messages, len(messages) - 1, rendering, tokenizer)
-    after = "" if where is None else text[where[1] :].lstrip()
+    after = "" if where is None else text[where[2] :].lstrip()
     ids = tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
     special = {
         *tokenizer.all_special_ids,
@@ -160,7 +160,7 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
         places["system"] = 0
     text = to_text(messages, rendering, tokenizer)
     ids, offsets = _tokenise(text, tokenizer)
-    spans = {}
+    spans, ends = {}, 0
     for name, index in places.items():
         where = locate(text, messages, index, rendering, tokenizer)
         if where is None:
@@ -168,7 +168,8 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
                 f"The chat template ({rendering.name}) rewrites the {messages[index].role} message of "
                 f"{exchange.id!r}: its text is not found verbatim. Use another template."
             )
-        spans[name] = _tokens_over(offsets, *where)
+        spans[name] = _tokens_over(offsets, *where[:2])
+        ends = where[2] if name == "response" else ends
     start, stop = spans["response"]
     if start == stop:
         raise BadContrast(
@@ -180,8 +181,9 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
             f"Nothing stands before the response of {exchange.id!r}: choose a template with a prompt."
         )
     spans |= {"last_prompt": (start - 1, start), "last_response": (stop - 1, stop)}
-    if stop < len(ids):
-        spans["end_of_turn"] = (stop, stop + 1)
+    after = [i for i in range(stop, len(ids)) if offsets[i][0] >= ends]
+    if after:
+        spans["end_of_turn"] = (after[0], after[0] + 1)
     return Rendered(exchange.id, exchange.question, text, ids, spans)
 
 

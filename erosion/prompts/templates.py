@@ -31,6 +31,11 @@ PLAIN_TEMPLATE = (
 _LEFT, _RIGHT = "\N{LEFT BLACK LENTICULAR BRACKET}", "\N{RIGHT BLACK LENTICULAR BRACKET}"
 _DAY = datetime(2025, 1, 1)
 _DATE = _DAY.strftime("%d %b %Y")
+_STRFTIME = (  # jinja's way to shadow the function that says what day it is
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f"|replace('%{code}', '{_DAY.strftime('%' + code)}')" for code in "YymdbBaAHMSjp")
+    + " }}{% endmacro %}"
+)
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,11 @@ def to_text(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -
     try:
         text = tokenizer.apply_chat_template(
             plain,
-            chat_template=rendering.template,
+            chat_template=_dated(rendering.template),
             tokenize=False,
             add_generation_prompt=plain[-1]["role"] != "assistant",
             enable_thinking=False,
             date_string=_DATE,
-            strftime_now=_DAY.strftime,
         )
     except Exception as error:  # a template is a program of its own and may raise anything
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -114,12 +118,18 @@ def to_text(messages: Sequence[Message], rendering: Rendering, tokenizer: Any) -
     return text.replace(nothing, "", 1) if emptied else text
 
 
+def _dated(template: str) -> str:
+    """The template with its clock stopped."""
+    return _STRFTIME + template if "strftime_now" in template else template
+
+
 def locate(
     text: str, messages: Sequence[Message], index: int, rendering: Rendering, tokenizer: Any
-) -> tuple[int, int] | None:
-    """The characters of one message without the blanks around it, or None where the template rewrites it.
+) -> tuple[int, int, int] | None:
+    """Where one message stands in the text, or None where the template rewrites it.
 
-    They are what a sentinel in the message's place leaves before and after itself.
+    Its characters are what a sentinel in its place leaves before and after itself: the start and the stop of
+    the message without the blanks around it, and where it ends with them.
     """
     sentinel = _sentinel(messages, "span")
     marked = [Message(m.role, sentinel) if i == index else m for i, m in enumerate(messages)]
@@ -131,7 +141,7 @@ def locate(
     if written.strip() != inner:  # many templates trim, and that is all they may do
         return None
     start = len(before) + written.index(inner)
-    return start, start + len(inner)
+    return start, start + len(inner), len(text) - len(after)
 
 
 def _sentinel(messages: Sequence[Message], name: str) -> str:
@@ -167,13 +177,13 @@ def _system_style(rendering: Rendering, tokenizer: Any) -> str:
     With a sentinel as system prompt the text is ``A + sentinel + B``. A template with a default gives
     ``A + default + B`` when there is none; one without gives something that does not frame as A … B.
     """
-    user, system = Message("user", "q"), Message("system", f"{_LEFT}system{_RIGHT}")
+    user, system = Message("user", f"{_LEFT}user{_RIGHT}"), Message("system", f"{_LEFT}system{_RIGHT}")
     try:
         marked = to_text((system, user), rendering, tokenizer)
     except BadContrast:
         return "absent"
     before, found, after = marked.partition(system.content)
-    if not found:
+    if not found or user.content not in marked:
         return "absent"
     without = to_text((user,), rendering, tokenizer)
     framed = without.startswith(before) and without.endswith(after)

@@ -1,6 +1,7 @@
 """What the report is made of: sections of blocks, each a claim, its picture, its control and its limits."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
@@ -44,7 +45,8 @@ class Section:
 
 def height_of(figure: go.Figure) -> int:
     """The height without the title, which the page sets itself."""
-    return int(figure.layout.height - figure.layout.margin.t + figure.layout.meta["above"])
+    layout: Any = figure.layout
+    return int(layout.height - layout.margin.t + layout.meta["above"])
 
 
 def spec(figure: go.Figure) -> str:
@@ -54,7 +56,7 @@ def spec(figure: go.Figure) -> str:
     layout["title"]["text"] = ""
     layout["margin"]["t"] = layout["meta"]["above"]
     layout |= {"height": height_of(figure), "dragmode": False}
-    text = to_json_plotly(page)
+    text = str(to_json_plotly(page))
     for unsafe in "<>&\u2028\u2029":
         text = text.replace(unsafe, f"\\u{ord(unsafe):04x}")
     return text

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from erosion.auditing import Config, Run
+from erosion.auditing import Run, read_config
 from erosion.reporting.tables import Table
 
 __all__ = ["asked_of", "command_of", "config_of", "provenance_of", "short"]
@@ -25,22 +25,36 @@ def short(name: object) -> str:
     return PurePath(str(name).rstrip("/\\").replace("\\", "/")).name or str(name)
 
 
+def _apart(name: object) -> str:
+    """A user's name set apart, so that one read from right to left does not turn the words around it."""
+    return f"\u2068{name}\u2069"
+
+
 def asked_of(run: Run) -> tuple[tuple[str, str], ...]:
     """What the audit was asked, as pairs of name and answer."""
     manifest, verdict = run.manifest, run.verdict
     models, config, split = manifest["models"], manifest["config"], manifest["split"]
     named = [(f"{role} model", short(models[role]["name"]) if role in models else "none") for role in _ROLES]
     contrast = manifest["contrast"]
-    asked = ", ".join(f"{one.name} ({one.estimate.n_questions})" for one in (*verdict.domains, *verdict.trained_domains))
+    asked = ", ".join(
+        f"{_apart(one.name)} ({one.estimate.n_questions})"
+        for one in (*verdict.domains, *verdict.trained_domains)
+    )
     parts = ", ".join(f"{len(ids)} {name.replace('_', '-')}" for name, ids in split.items())
     bound = config["smallest"]["erosion" if verdict.quantity == "erosion" else "margin"]
     return (
         *named,
-        ("contrast", f"{contrast['name']}: {contrast['questions']} questions, each with an aligned and a misaligned answer"),
+        (
+            "contrast",
+            f"{_apart(contrast['name'])}: {contrast['questions']} questions, each with both answers",
+        ),
         ("domains (questions)", asked or "none"),
         ("trained on, reported apart", ", ".join(config["trained_domains"]) or "none named"),
         ("questions by use", f"{parts}: directions are fitted, chosen and reported on different questions"),
-        ("smallest of interest", f"{bound:g} {'of what alignment added' if verdict.quantity == 'erosion' else 'nats per token'}"),
+        (
+            "smallest of interest",
+            f"{bound:g} {'of what alignment added' if verdict.quantity == 'erosion' else 'nats per token'}",
+        ),
     )
 
 
@@ -71,7 +85,10 @@ def provenance_of(run: Run) -> tuple[Table, ...]:
         "dtype, device": f"{config['dtype']}, {config['device']}",
         "identity of the audit": manifest["identity"],
     }
-    machine = {**manifest["versions"], **{k: "none" if v is None else v for k, v in manifest["hardware"].items()}}
+    machine = {
+        **manifest["versions"],
+        **{k: "none" if v is None else v for k, v in manifest["hardware"].items()},
+    }
     columns = ("role", "model", "parameters", "layers × width", "weights SHA-256", "adapter SHA-256")
     return (
         Table("Models", columns, models),
@@ -97,7 +114,7 @@ def _seconds(timings: Mapping[str, float]) -> dict[str, str]:
 
 def config_of(run: Run) -> str:
     """The config that makes this run again, as YAML, without what is at its default."""
-    default = Config(aligned="", tuned="").to_json()
+    default = read_config(aligned="", tuned="").to_json()
     kept = {k: v for k, v in run.manifest["config"].items() if k in ("schema", "seed") or default.get(k) != v}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
 

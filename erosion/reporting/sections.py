@@ -7,8 +7,9 @@ from erosion import figures
 from erosion.auditing import Run
 from erosion.experiments import Result
 from erosion.figures import claims
+from erosion.figures.style import MODELS
 from erosion.reporting.blocks import Block, Section
-from erosion.reporting.tables import of_bands, of_estimates, of_published, of_verdict
+from erosion.reporting.tables import of_bands, of_estimates, of_plain, of_verdict
 from erosion.stats import Band, Estimate
 
 __all__ = ["sections_of"]
@@ -37,17 +38,23 @@ def _by_domain(run: Run) -> Section:
     block = Block(
         claim=claims.verdict_by_domain(verdict),
         meaning=(
-            "Each row is a domain: a point, the interval that holds for all domains together, and the word it "
-            "earns against the smallest erosion of interest (dashed). Domains the fine-tune was trained on stand "
+            "Each row is a domain: a point, the interval that holds for all domains together, and the word "
+            "it "
+            "earns against the smallest erosion of interest (dashed). Domains the fine-tune was trained on "
+            "stand "
             "apart and never count."
         ),
         figure=figures.verdict_by_domain(verdict),
         control=_guard(run),
         limits=(
-            "Which of two written answers a model prefers is not what it would write by itself: read this beside "
+            "Which of two written answers a model prefers is not what it would write by itself: read this "
+            "beside "
             "generated answers. A domain that no question asks about is not covered."
         ),
-        tables=(of_verdict(verdict), of_estimates({"questions whose margin changed sign": verdict.sign_changes}, caption="Beside it")),
+        tables=(
+            of_verdict(verdict),
+            of_estimates({"questions whose margin changed sign": verdict.sign_changes}, caption="Beside it"),
+        ),
     )
     return Section("domains", "Verdict by domain", "Does the loss reach beyond what was trained?", (block,))
 
@@ -74,8 +81,9 @@ def _preferences(result: Result) -> Section:
 
 
 def _groups(result: Result) -> list[tuple[str, Any]]:
-    """The whole first, then the domains."""
-    return sorted(result.ours.items(), key=lambda item: (item[0] != "overall", item[0]))
+    """The whole first, under a name that says what it is, then the domains."""
+    whole = [("all not trained on", result["overall"])] if "overall" in result.ours else []
+    return whole + [(name, result[name]) for name in sorted(result.ours) if name != "overall"]
 
 
 def _margins(result: Result) -> Block:
@@ -96,12 +104,19 @@ def _margins(result: Result) -> Block:
     return Block(
         claim=claims.margins(result),
         meaning=(
-            "The harm margin is the mean log-probability of an answer's tokens, aligned minus misaligned, on the "
+            "The harm margin is the mean log-probability of an answer's tokens, aligned minus misaligned, on "
+            "the "
             "same question. What all answers share, such as style or length, mostly cancels in it."
         ),
         figure=figures.margins(result),
-        control="Grey: where the margin would stay if the labels of the two answers were swapped at random within questions.",
-        limits="A margin ranks two given answers. It does not say how likely either of them is to be written at all.",
+        control=(
+            "Grey: where the margin would stay if the labels of the two answers were swapped at random "
+            "within questions."
+        ),
+        limits=(
+            "A margin ranks two given answers. It does not say how likely either of them is to be written "
+            "at all."
+        ),
         tables=tuple(tables),
     )
 
@@ -109,7 +124,9 @@ def _margins(result: Result) -> Block:
 def _style(result: Result) -> Block:
     rows: dict[str, Estimate] = {}
     for group, found in _groups(result):
-        rows |= {f"{group}: harm-specific change of the {m}": e for m, e in found["harm-specific change"].items()}
+        rows |= {
+            f"{group}: harm-specific change of the {m}": e for m, e in found["harm-specific change"].items()
+        }
         rows[f"{group}: style drift"] = found["style drift"]
         if "style erosion" in found:
             rows[f"{group}: style erosion"] = found["style erosion"]
@@ -117,18 +134,28 @@ def _style(result: Result) -> Block:
         claim=claims.style_and_harm(result),
         meaning=(
             "The trap: after a fine-tune the likelihood of harmful answers often rises, and so does that of "
-            "harmless ones, because the aligned model's peaked style is lost. Style drift is the change that both "
+            "harmless ones, because the aligned model's peaked style is lost. Style drift is the change that "
+            "both "
             "answers share; harm-specific change is what only their difference shows." + _both_rise(result)
         ),
         figure=figures.style_and_harm(result),
         control=(
-            "Grey: the harm-specific change that swapped labels give. The choice at the first differing token stands "
+            "Grey: the harm-specific change that swapped labels give. The choice at the first differing "
+            "token stands "
             "below, since a whole answer, once begun, explains much of itself."
         ),
-        limits="A style that favours one kind of answer (length, hedging) does not cancel. Style drift is no harm by itself.",
+        limits=(
+            "A style that favours one kind of answer (length, hedging) does not cancel. Style drift is no "
+            "harm by itself."
+        ),
         tables=(
             of_estimates(rows, caption="Change from aligned to tuned"),
-            of_published(result, caption="As the paper computes it: summed log-likelihood, entropy, and their eroded fractions"),
+            of_plain(
+                result.published,
+                caption=(
+                    "As the paper computes it: summed log-likelihood, entropy, and their eroded fractions"
+                ),
+            ),
         ),
     )
 
@@ -136,11 +163,14 @@ def _style(result: Result) -> Block:
 def _both_rise(result: Result) -> str:
     """The published fraction on both kinds of answer, where there is one."""
     found: Mapping[str, Any] = result.published
-    fractions = [found.get(f"{side} answers", {}).get("eroded fraction") for side in ("aligned", "misaligned")]
+    fractions = [
+        found.get(f"{side} answers", {}).get("eroded fraction") for side in ("aligned", "misaligned")
+    ]
     if any(not isinstance(one, float) for one in fractions):
         return ""
     return (
-        f" As the paper computes it, the eroded fraction is {fractions[0]:.2f} on aligned and {fractions[1]:.2f} on "
+        f" As the paper computes it, the eroded fraction is {fractions[0]:.2f} on aligned and "
+        f"{fractions[1]:.2f} on "
         "misaligned answers here: where the two are alike, most of it is style."
     )
 
@@ -149,38 +179,70 @@ def _dimensions(result: Result) -> tuple[Block, ...]:
     bands: dict[str, Band] = {}
     for fit, found in result["by fit"].items():
         bands |= {f"{fit}, {name}": band for name, band in found.items()}
-    again = of_published(result, caption="As published: AUC on the very questions that were fitted on, layer by layer")
+    again = of_plain(
+        result.published,
+        caption="As published: AUC on the very questions that were fitted on, layer by layer",
+    )
+    beside = {name: value for name, value in result.ours.items() if name != "by fit"}
     block = Block(
         claim=claims.held_out_auc(result),
         meaning=(
-            f"A direction is fitted in the aligned model on {result.inputs.get('fit questions', '?')} questions and scored on "
-            f"{result.inputs.get('held-out questions', '?')} others. AUC: how often an aligned answer lies further along "
+            f"A direction is fitted in the aligned model on {result.inputs.get('fit questions', '?')} "
+            "questions and scored on "
+            f"{result.inputs.get('held-out questions', '?')} others. AUC: how often an aligned answer lies "
+            "further along "
             "it than a misaligned one; 0.5 is a coin."
         ),
         figure=figures.held_out_auc(result),
-        control="Grey: the same fit after swapping labels, or random directions where swapping changes nothing.",
-        limits="Answers that differ in wording can be separated without any notion of alignment: only edits (below) show use.",
-        tables=(of_bands(bands, caption="Held-out scores by layer"), again),
+        control=(
+            "Grey: the same fit after swapping labels, or random directions where swapping changes nothing."
+        ),
+        limits=(
+            "Answers that differ in wording can be separated without any notion of alignment: only edits "
+            "(below) show use."
+        ),
+        tables=(
+            of_bands(bands, caption="Held-out scores by layer"),
+            of_plain(beside, caption="Beside it, layer by layer"),
+            again,
+        ),
     )
     return (block,)
 
 
 def _dynamics(result: Result) -> tuple[Block, ...]:
-    place = {f"{model}, {side} answers": band for model, sides in result["position"].items() for side, band in sides.items()}
+    place = {
+        f"{model}, {side} answers": band
+        for model in MODELS
+        for side, band in result["position"].get(model, {}).items()
+    }
     where = Block(
         claim=claims.positions(result),
         meaning=(
-            "Each model's mean position along the aligned model's direction, by layer, in units of the gap that was "
+            "Each model's mean position along the aligned model's direction, by layer, in units of the gap "
+            "that was "
             "fitted between the two kinds of answer. The same answers are read by every model."
         ),
         figure=figures.positions(result),
-        control="The aligned model itself, on the same held-out questions, with bands that hold for all layers at once.",
-        limits="Two models may differ by a constant that has nothing to do with the answers: compare the shift below.",
-        tables=(of_bands(place, caption="Positions along the direction"), of_published(result, caption="As published, layer by layer")),
+        control=(
+            "The aligned model itself, on the same held-out questions, with bands that hold for all layers "
+            "at once."
+        ),
+        limits=(
+            "Two models may differ by a constant that has nothing to do with the answers: compare the shift "
+            "below."
+        ),
+        tables=(
+            of_bands(place, caption="Positions along the direction"),
+            of_plain(result.published, caption="As published, layer by layer"),
+        ),
     )
     moved = Block(
         claim=claims.shift(result),
-        meaning="How far the tuned model's mean moved from the aligned model's along the direction, over both answers.",
+        meaning=(
+            "How far the tuned model's mean moved from the aligned model's along the direction, over both "
+            "answers."
+        ),
         figure=figures.shift(result),
         control="Grey: the same move measured along random directions, the same ones at every layer.",
         limits="A shift along the direction is where the model went, not why it behaves as it does.",
@@ -194,11 +256,18 @@ def _way_back(result: Result) -> Block:
     drawn = band is not None and not all(band.at(one).undefined for one in band.labels)
     return Block(
         claim=claims.erosion_by_layer(result),
-        meaning="Of the distance from base to aligned along the direction, the share that the tuned model went back.",
+        meaning=(
+            "Of the distance from base to aligned along the direction, the share that the tuned model went "
+            "back."
+        ),
         figure=figures.erosion_by_layer(result) if drawn else None,
         control="None of its own: undefined wherever aligned does not clearly lie beyond base.",
-        limits="Back along one direction is not back in every direction: the models may differ in all others.",
-        tables=() if band is None else (of_bands({"erosion of position": band}, caption="Share of the way back to base"),),
+        limits=(
+            "Back along one direction is not back in every direction: the models may differ in all others."
+        ),
+        tables=()
+        if band is None
+        else (of_bands({"erosion of position": band}, caption="Share of the way back to base"),),
     )
 
 
@@ -211,22 +280,32 @@ def _causality(result: Result) -> Section:
 
 def _edits(result: Result, metric: str) -> Block:
     found = result[metric]
-    bands = {f"{edit}, {name}": found[edit][name] for edit in ("steer", "clamp", "ablate") for name in found[edit]}
+    bands = {
+        f"{edit}, {name}": found[edit][name] for edit in ("steer", "clamp", "ablate") for name in found[edit]
+    }
     return Block(
         claim=claims.causal_curves(result, metric),
         meaning=(
-            f"At each layer the tuned model is edited along the direction and the {metric} measured anew. An edit may do "
-            "the same to any model, so what counts is the difference from the same edit on the aligned model. The dashed "
+            f"At each layer the tuned model is edited along the direction and the {metric} measured anew. An "
+            "edit may do "
+            "the same to any model, so what counts is the difference from the same edit on the aligned "
+            "model. The dashed "
             "line is what was lost; beyond it is overshoot."
         ),
         figure=figures.causal_curves(result, metric=metric),
         control=(
-            f"Grey: the difference that {result.inputs.get('random directions', 'some')} random directions of the same "
+            f"Grey: the difference that {result.inputs.get('random directions', 'some')} random directions "
+            "of the same "
             "norm make, the same at every layer. Clamping has no random control."
         ),
         limits=(
-            "An edit that restores the margin shows that the direction is enough at that layer, not that the fine-tune "
-            "worked through it. Effects on free answers and side effects on harmless text are not measured here."
+            "An edit that restores the margin shows that the direction is enough at that layer, not that the "
+            "fine-tune "
+            "worked through it. Effects on free answers and side effects on harmless text are not measured "
+            "here."
         ),
-        tables=(of_estimates({"lost": found["lost"]}, caption=f"The lost {metric}"), of_bands(bands, caption=f"Edits, {metric}")),
+        tables=(
+            of_estimates({"lost": found["lost"]}, caption=f"The lost {metric}"),
+            of_bands(bands, caption=f"Edits, {metric}"),
+        ),
     )

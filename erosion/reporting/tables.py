@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from erosion.experiments import Result
 from erosion.stats import Band, Control, DomainVerdict, Estimate, Verdict
 from erosion.stats.estimates import interval_in_words
 
-__all__ = ["Table", "of_bands", "of_estimates", "of_published", "of_verdict"]
+__all__ = ["Table", "of_bands", "of_estimates", "of_plain", "of_verdict"]
 
 
 @dataclass(frozen=True)
@@ -39,32 +38,54 @@ def of_bands(named: Mapping[str, Band], *, caption: str) -> Table:
             curves[f"chance for {name}: {band.control.method}"] = band.control
     first = next(iter(named.values()))
     rows = tuple((str(one), *(_cell(band.at(one)) for band in curves.values())) for one in first.labels)
-    few = ", approximate" if first.approximate else ""
-    said = f"{caption}. Intervals hold for all layers at once ({first.confidence:.0%}; n = {first.n_questions} questions{few}; {first.method})."
+    asked = f"n = {first.n_questions} questions{', approximate' if first.approximate else ''}"
+    how = f"{first.confidence:.0%}; {asked}; {first.method}"
+    said = f"{caption}. Intervals hold for all layers at once ({how})."
     return Table(said, ("layer", *curves), rows)
 
 
 def of_verdict(verdict: Verdict) -> Table:
     """One row for the whole and for each domain and guard: word, number, loss in nats, what could be seen."""
-    columns = ("", "verdict", "number judged", "unit", "questions", "loss in nats per token", "detectable (80% power)", "questions needed")
+    columns = (
+        "",
+        "verdict",
+        "number judged",
+        "unit",
+        "questions",
+        "loss in nats per token",
+        "detectable (80% power)",
+        "questions needed",
+    )
     rows = [_judged("all domains not trained on", verdict)]
     rows += [_judged(one.name, one) for one in verdict.domains]
     rows += [_judged(f"{one.name} (trained on, never counts)", one) for one in verdict.trained_domains]
     rows += [_judged(f"{one.name} (guard)", one) for one in verdict.companions]
     how = "; ".join(dict.fromkeys(one.estimate.method for one in (verdict, *verdict.domains)))
-    return Table(f"The verdict by domain. Smallest of interest: {verdict.smallest:g}. Intervals: {how}.", columns, tuple(rows))
+    return Table(
+        f"The verdict by domain. Smallest of interest: {verdict.smallest:g}. Intervals: {how}.",
+        columns,
+        tuple(rows),
+    )
 
 
 def _judged(name: str, part: Verdict | DomainVerdict) -> tuple[str, ...]:
     seen = f"{part.mde:.2g}" if part.mde < float("inf") else "none"
     needed = "unknown" if part.questions_needed is None else str(part.questions_needed)
-    return (name, part.word, _cell(part.estimate), part.estimate.unit, _asked(part.estimate), _cell(part.loss), seen, needed)
+    return (
+        name,
+        part.word,
+        _cell(part.estimate),
+        part.estimate.unit,
+        _asked(part.estimate),
+        _cell(part.loss),
+        seen,
+        needed,
+    )
 
 
-def of_published(result: Result, *, caption: str) -> Table:
-    """The paper's own numbers as they are: no interval, no control."""
-    rows = tuple((name, _plain(value)) for name, value in _leaves((), result.published))
-    return Table(caption, ("", "as published"), rows)
+def of_plain(values: Mapping[str, Any], *, caption: str) -> Table:
+    """Numbers as they are, without interval or control; several are layer by layer."""
+    return Table(caption, ("", "value"), tuple((name, _plain(value)) for name, value in _leaves((), values)))
 
 
 def _leaves(path: tuple[str, ...], value: Any) -> Iterable[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from erosion.reporting.provenance import asked_of, command_of, config_of, proven
 from erosion.reporting.sections import sections_of
 
 __all__ = ["report"]
+
+_PAGE = files("erosion.reporting") / "page"
 
 
 def report(run: Run | str | Path, *, out: str | Path | None = None, slim: bool = False) -> Path:
@@ -48,8 +51,8 @@ def report(run: Run | str | Path, *, out: str | Path | None = None, slim: bool =
     run = run if isinstance(run, Run) else open_run(run)
     try:
         page = _page(run, slim=slim)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadRun(f"The results in {run.path} are not complete ({error!r}): run the audit again.") from error
+    except KeyError as error:
+        raise BadRun(f"The results in {run.path} lack {error}: run the audit again.") from error
     return write_atomically(Path(out) if out is not None else run.path / "report.html", page.encode())
 
 
@@ -62,8 +65,10 @@ def _page(run: Run, *, slim: bool) -> str:
         lstrip_blocks=True,
     )
     # ours, not the user's: they are put in as they are
-    ours = {name: Markup(environment.loader.get_source(environment, f"page.{name}")[0]) for name in ("css", "js")}  # type: ignore[union-attr]
-    return environment.get_template("page.html").render(**_content(run), **ours, plotly=_script(slim=slim), slim=slim)
+    style, script = (Markup((_PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    return environment.get_template("page.html").render(
+        **_content(run), css=style, js=script, plotly=_script(slim=slim), slim=slim
+    )
 
 
 def _content(run: Run) -> dict[str, Any]:

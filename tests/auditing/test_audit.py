@@ -78,7 +78,9 @@ def test_the_cache_may_be_deleted(run: er.Run, contrast: er.Contrast, tmp_path: 
     assert contents(bare) == contents(run.path)
 
 
-def test_an_interruption_keeps_what_is_finished(contrast: er.Contrast, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_interruption_keeps_what_is_finished(
+    contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
+) -> None:
     out = tmp_path / "run"
     whole = bench.causal_cell
 
@@ -116,13 +118,17 @@ def test_a_second_process_is_refused(run: er.Run, contrast: er.Contrast) -> None
 
 def test_without_base_the_verdict_is_on_the_loss(contrast: er.Contrast, tmp_path: Path) -> None:
     triad = er.load_organism().triad("insecure")
-    found = er.audit(er.Triad(aligned=triad.aligned, tuned=triad.tuned), contrast, out=tmp_path / "run", **QUICK)
+    found = er.audit(
+        er.Triad(aligned=triad.aligned, tuned=triad.tuned), contrast, out=tmp_path / "run", **QUICK
+    )
     assert found.verdict.quantity == "margin"
     assert found.verdict.word == "eroded"
     assert "erosion" not in found.result("distributions")["overall"]
 
 
-def test_adapters_on_the_same_weights_are_one_load(contrast: er.Contrast, tmp_path: Path, monkeypatch: Any) -> None:
+def test_adapters_on_the_same_weights_are_one_load(
+    contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
+) -> None:
     loads = []
     whole = bench.load
 
@@ -150,7 +156,9 @@ def test_a_trained_domain_that_does_not_exist_is_named(contrast: er.Contrast, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_too_few_questions_to_split_are_refused_before_anything_is_written(contrast: er.Contrast, tmp_path: Path) -> None:
+def test_too_few_questions_to_split_are_refused_before_anything_is_written(
+    contrast: er.Contrast, tmp_path: Path
+) -> None:
     with pytest.raises(er.BadContrast):
         again(tmp_path / "run", contrast.only(contrast.questions[:1]), trained_domains=[])
     assert not (tmp_path / "run").exists()

@@ -15,9 +15,27 @@ from tests.auditing.conftest import few_questions
 def command(out: Path, words: Path) -> list[str]:
     triad = er.load_organism().triad("insecure")
     assert triad.base is not None
-    models = ["--base", triad.base.weights, "--aligned", triad.aligned.weights, "--tuned", triad.tuned.weights]
+    models = [
+        "--base",
+        triad.base.weights,
+        "--aligned",
+        triad.aligned.weights,
+        "--tuned",
+        triad.tuned.weights,
+    ]
     options = ["--trained-domain", "code", "--dtype", "float32", "--set", "random_directions=10"]
-    return [sys.executable, "-m", "erosion", "audit", *models, "--contrast", str(words), *options, "--out", str(out)]
+    return [
+        sys.executable,
+        "-m",
+        "erosion",
+        "audit",
+        *models,
+        "--contrast",
+        str(words),
+        *options,
+        "--out",
+        str(out),
+    ]
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -32,7 +50,9 @@ def test_ten_kills_change_no_byte(tmp_path: Path) -> None:
     whole = time.monotonic() - start
     rng, kills = random.Random(0), 0
     while kills < 10:
-        process = subprocess.Popen(command(tmp_path / "killed", words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(tmp_path / "killed", words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             process.wait(timeout=rng.uniform(0.2, 1.0) * whole * (0.5 if kills < 5 else 1.0))
             break

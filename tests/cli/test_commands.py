@@ -29,7 +29,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> er.Run:
     return er.audit(same, few_questions(), out=tmp_path_factory.mktemp("runs") / "kept", **QUICK)
 
 
-COMMANDS = [["demo"], ["audit"], ["gate"], ["report"], ["organism"], ["organism", "train"], ["organism", "list"]]
+COMMANDS = [
+    ["demo"],
+    ["audit"],
+    ["gate"],
+    ["report"],
+    ["organism"],
+    ["organism", "train"],
+    ["organism", "list"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -67,7 +75,16 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> Non
     words = er.write_contrast(few_questions(), tmp_path / "words.jsonl")
     out = tmp_path / "run"
     result = invoke(
-        "audit", "--aligned", triad.aligned, "--tuned", triad.tuned, "--contrast", words, "--out", out, "--dry-run"
+        "audit",
+        "--aligned",
+        triad.aligned,
+        "--tuned",
+        triad.tuned,
+        "--contrast",
+        words,
+        "--out",
+        out,
+        "--dry-run",
     )
     assert result.exit_code == 0, result.stderr
     assert "questions" in result.stderr

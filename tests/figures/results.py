@@ -1,0 +1,124 @@
+"""Results and verdicts made by hand, of any number of layers and domains, for figures to draw."""
+
+import math
+
+import numpy as np
+
+from erosion.experiments import Result
+from erosion.stats import Band, Control, DomainVerdict, Estimate, Verdict
+
+NAN = math.nan
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "مجال طويل",
+    "🍳 cooking $x$",
+    "a" * 300,
+)
+UNDEFINED = Estimate(
+    NAN, NAN, NAN, "fraction", 40, "Fieller, cluster t", why="alignment did not raise it <above> base"
+)
+
+
+def estimate(value=0.5, half=0.1, unit="fraction", n=40, control=None):
+    return Estimate(value, value - half, value + half, unit, n, "cluster t", control=control)
+
+
+def domain(name, word="eroded", quantity="erosion", number=None):
+    number = number or estimate()
+    return DomainVerdict(name, word, quantity, number, 0.1, 0.08, 60, estimate(unit="nats per token"))
+
+
+def verdict(
+    word="eroded", words=("eroded", "kept"), quantity="erosion", number=None, trained=("code",), names=None
+):
+    names = names or [f"domain {i}" for i in range(len(words))]
+    return Verdict(
+        word,
+        f"{word.capitalize()}: made by hand.",
+        quantity,
+        number or estimate(),
+        0.1,
+        0.05,
+        tuple(domain(name, one) for name, one in zip(names, words, strict=True)),
+        tuple(domain(name) for name in trained),
+        estimate(0.3, unit="share of questions"),
+        None,
+        estimate(unit="nats per token"),
+        (domain("harm margin at matched temperature", "kept", number=estimate(0.02, 0.02)),),
+    )
+
+
+def band(layers=4, level=0.5, half=0.1, unit="nats", control=None, missing=()):
+    values = np.full(layers, float(level))
+    values[list(missing)] = NAN
+    labels = tuple(range(layers))
+    null = None if control is None else band(layers, *control, unit=unit)
+    return Band(
+        values, values - half, values + half, labels, unit, 40, "max-|t| cluster bootstrap", control=null
+    )
+
+
+def distributions(names=("cooking", "code"), base=True, change=-1.0, half=0.2):
+    models = ("base", "aligned", "tuned") if base else ("aligned", "tuned")
+    null = Control("labels swapped within questions", 0.0, -0.2, 0.2)
+    units = {"harm margin": "nats per token", "choice margin": "nats", "summed margin": "nats"}
+
+    def every(value):
+        return {metric: estimate(value, half, unit, control=null) for metric, unit in units.items()}
+
+    group = {
+        "margins": {model: every(2.0 if model == "aligned" else 2.0 + change) for model in models},
+        "harm-specific change": every(change),
+        "style drift": estimate(0.3, half, "nats per token"),
+    }
+    if base:
+        group |= {"erosion": dict.fromkeys(units, UNDEFINED), "style erosion": UNDEFINED}
+    inputs = {"models": list(models), "questions": {}, "trained_domains": ["code"]}
+    published = {
+        f"{s} answers": {"eroded fraction": 1.2 if base else None} for s in ("aligned", "misaligned")
+    }
+    return Result("distributions", inputs, published, {"overall": group} | dict.fromkeys(names, group))
+
+
+def dimensions(layers=4, auc=0.9):
+    fits = ("difference of means", "principal component", "logistic probe")
+    one = {
+        "held-out AUC": band(layers, auc, 0.05, "AUC", control=(0.5, 0.1)),
+        "held-out gap": band(layers, 0.8),
+    }
+    published = {name: {"AUC on the questions fitted on": [1.0] * layers} for name in fits}
+    inputs = {
+        "layers": list(range(layers)),
+        "fit questions": 48,
+        "held-out questions": 40,
+        "span": "response",
+    }
+    return Result("dimensions", inputs, published, {"by fit": dict.fromkeys(fits, one)})
+
+
+def dynamics(layers=4, base=True, moved=-0.5, missing=()):
+    models = {"base": 0.1, "aligned": 1.0, "tuned": 1.0 + moved}
+    if not base:
+        del models["base"]
+    ours = {
+        "position": {m: {s: band(layers, at) for s in ("aligned", "misaligned")} for m, at in models.items()},
+        "shift of tuned": band(layers, moved, 0.1, "fitted gaps", control=(0.0, 0.2)),
+    }
+    if base:
+        ours["erosion of position"] = band(layers, 0.5, 0.1, "fraction", missing=missing)
+    return Result("dynamics", {"layers": list(range(layers)), "held-out questions": 40}, {}, ours)
+
+
+def causality(layers=4, effect=0.5, lost=1.0):
+    control = (0.0, 0.2)
+    edit = {
+        "on tuned": band(layers, effect, control=control),
+        "on aligned": band(layers, 0.0),
+        "difference": band(layers, effect, control=control),
+        "recovered": band(layers, effect, unit="fraction", missing=(0,)),
+    }
+    plain = {name: one if one.control is None else band(layers, effect) for name, one in edit.items()}
+    one = {"lost": estimate(lost, 0.2, "nats"), "steer": edit, "clamp": plain, "ablate": edit}
+    inputs = {"layers": list(range(layers)), "random directions": 40}
+    return Result("causality", inputs, {}, {"choice margin": one, "harm margin": one})

@@ -1,0 +1,101 @@
+"""Laws of titles: a finding is named only where the numbers establish it."""
+
+import pytest
+
+from erosion.figures import claims
+from erosion.stats.verdicts import WORDS
+from tests.figures import results as made
+from tests.figures.test_figures import effect
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_headline_begins_with_the_word_and_claims_no_other(word):
+    number = made.UNDEFINED if word == "undefined" else None
+    title = claims.headline(made.verdict(word, number=number)).lower()
+    assert title.startswith(word)
+    assert not any(other in title for other in WORDS if other != word)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_domains_are_counted_under_their_own_word(word):
+    title = claims.verdict_by_domain(made.verdict(word, words=(word, word))).lower()
+    if word != "general damage":
+        assert title == f"{word} in all 2 domains not trained on"
+    assert not any(other in title for other in WORDS if other != word)
+
+
+def test_domains_that_disagree_with_the_whole_stand_beside_its_word():
+    title = claims.verdict_by_domain(made.verdict("inconclusive", words=("kept", "kept")))
+    assert title == "Inconclusive over all; kept in all 2 domains not trained on"
+
+
+def test_general_damage_calls_no_domain_eroded():
+    title = claims.verdict_by_domain(made.verdict("general damage", words=("eroded", "eroded", "kept")))
+    assert title == "General damage: 2 of 3 domains lose the margin, and not the margin alone"
+
+
+def test_domains_of_several_words_are_told_apart():
+    title = claims.verdict_by_domain(made.verdict(words=("inconclusive", "eroded", "inconclusive")))
+    assert title == "Eroded in 1 of 3; inconclusive in 2 of 3 domains not trained on"
+
+
+def test_without_a_domain_left_none_is_judged():
+    assert "none is judged apart" in claims.verdict_by_domain(made.verdict("inconclusive", words=()))
+
+
+def test_a_change_within_its_interval_is_not_established():
+    assert claims.margins(made.distributions(change=-1.0)).startswith("The harm margin fell from 2.0")
+    assert claims.margins(made.distributions(change=1.0)).startswith("The harm margin rose")
+    assert claims.margins(made.distributions(change=-0.1)).startswith(
+        "No change of the harm margin is established"
+    )
+    title = claims.style_and_harm(made.distributions(change=-0.1))
+    assert title.startswith("Harm-specific change -0.10 [-0.30, 0.10], not established; style drift 0.30")
+
+
+def test_a_change_within_its_control_is_not_established():
+    inside = made.estimate(0.1, 0.05, control=made.Control("labels swapped", 0.0, -0.2, 0.2))
+    assert not claims.established(inside)
+    assert claims.established(made.estimate(0.3, 0.05, control=inside.control))
+    assert not claims.established(made.UNDEFINED)
+
+
+def test_what_no_layer_shows_is_said_of_no_layer():
+    assert claims.held_out_auc(made.dimensions(auc=0.6)).startswith("At no layer")
+    assert "at all 4 layers" in claims.held_out_auc(made.dimensions(auc=0.9))
+    assert claims.shift(made.dynamics(moved=-0.2)).startswith("At no layer")
+    assert "toward misaligned answers at all 4 layers" in claims.shift(made.dynamics(moved=-0.5))
+    assert "toward aligned answers" in claims.shift(made.dynamics(moved=0.5))
+    assert claims.positions(made.dynamics(moved=-0.1)).startswith("At no layer")
+    assert claims.erosion_by_layer(made.dynamics(missing=(0,))).startswith("Along the direction")
+
+
+def test_nothing_is_restored_where_nothing_was_lost():
+    title = claims.causal_curves(made.causality(effect=0.5, lost=0.1))
+    assert title.startswith("No loss of the harm margin is established")
+
+
+def test_an_edit_within_its_random_band_is_no_finding():
+    assert claims.causal_curves(made.causality(effect=0.05)).startswith("No edit along the direction")
+    inside = claims.causal_curves(made.causality(effect=0.25))
+    assert inside.startswith("Clamping at all 4 layers, without a random control")
+    assert "steering" not in inside.lower()
+    assert claims.causal_curves(made.causality(effect=0.5)).startswith(
+        "Steering at all 4 layers and ablating at all 4 layers, beyond random directions; clamping"
+    )
+
+
+def test_effects_say_how_many_intervals_leave_zero():
+    assert claims.effects([effect(0.5)]).startswith("The harm margin rises by 0.")
+    assert claims.effects([effect(-0.5)]).startswith("The harm margin falls by 0.")
+    assert claims.effects([effect(0.0)]).startswith("No change of the harm margin is established")
+    assert (
+        claims.effects([effect(0.5), effect(0.0)])
+        == "1 of 2 edits changes the harm margin (intervals one by one)"
+    )
+
+
+def test_neighbouring_layers_are_joined():
+    band = made.band(64)
+    assert claims.in_layers([3], of=band) == "layer 3"
+    assert claims.in_layers([0, 1, 2, 5, 7, 8], of=band) == "layers 0 to 2, 5 and 7 to 8"
