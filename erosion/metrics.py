@@ -201,8 +201,8 @@ def _likelihoods(
         also(batch, predicting, first)
         for row, i, start, stop in _response_rows(batch, first):
             likelihood[i] = log_p[row, start:stop].copy()
-            if "end_of_turn" in batch.rendered[row].spans:
-                ends[i] = log_p[row, stop]
+            if "end_of_turn" in (spans := batch.rendered[row].spans):  # blanks may stand between
+                ends[i] = log_p[row, stop + spans["end_of_turn"][0] - spans["response"][1]]
 
     model.for_each_batch(rendered, work, name=f"scoring {model.found}")
     return tuple(likelihood), ends

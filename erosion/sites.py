@@ -50,6 +50,8 @@ class Site:
             raise BadInput(f"There is no part {self.part!r}: choose one of {', '.join(PARTS)}.")
         if self.layer < 0:
             raise BadInput(f"Layer {self.layer} does not exist: layers count from 0.")
+        if self.head is not None and self.head < 0:
+            raise BadInput(f"Head {self.head} does not exist: heads count from 0.")
         if (self.part == "z") != (self.head is not None):
             raise BadInput(
                 f"A head goes with part z and only with it: got part {self.part!r}, head {self.head}."

@@ -152,28 +152,26 @@ def erosion_by_layer(result: Result) -> str:
 
 
 def causal_curves(result: Result, metric: str = "harm margin") -> str:
-    """Which edits raise the margin in the tuned model more than in the aligned one, and where."""
-    found = result[metric]
-    lost = found["lost"]
-    raising = {"steer": "steering", "clamp": "clamping", "ablate": "ablating"}
-    parts, uncontrolled = [], []
-    for edit, verb in raising.items():
-        band = found[edit]["difference"]
-        good = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
-        if good:
-            text = f"{verb} at {in_layers(good, of=band)}"
-            (parts if band.control is not None else uncontrolled).append(text)
+    """Which edits raise the margin in tuned, and more than in aligned; where; how much of the loss."""
+    found, lost = result[metric], result[metric]["lost"]
     if lost.undefined or lost.low <= 0:
         known = f"No loss of the {metric} is established here ({_numbers(lost)} {lost.unit})"
         return f"{known}, so no edit can restore it"
-    if not parts and not uncontrolled:
+    beyond: dict[bool, list[str]] = {True: [], False: []}
+    most = 0.0
+    for edit, verb in (("steer", "steering"), ("clamp", "clamping"), ("ablate", "ablating")):
+        band, raised = found[edit]["difference"], found[edit]["on tuned"]
+        good = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+        good = [one for one in good if raised.at(one).low > 0]
+        if good:
+            beyond[band.control is not None].append(f"{verb} at {in_layers(good, of=band)}")
+            most = max(most, *(band.at(one).value for one in good))
+    if not any(beyond.values()):
         return f"No edit along the direction raises the {metric} more in tuned than in aligned"
-    said = []
-    if parts:
-        said.append(f"{' and '.join(parts)}, beyond random directions")
-    if uncontrolled:
-        said.append(f"{' and '.join(uncontrolled)}, without a random control")
-    return _sentence(f"{'; '.join(said)}: the {metric} rises more in tuned than in aligned")
+    said = [f"{' and '.join(beyond[True])}, beyond random directions"] if beyond[True] else []
+    said += [f"{' and '.join(beyond[False])}, without a random control"] if beyond[False] else []
+    size = f"by at most {most:.2g} of the {lost.value:.2g} {lost.unit} lost"
+    return _sentence(f"{'; '.join(said)}: the {metric} rises more in tuned than in aligned, {size}")
 
 
 def effects(measured: Sequence[Effect]) -> str:

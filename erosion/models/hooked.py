@@ -117,7 +117,7 @@ class Model:
         for_each_batch(self.plan(rendered), lambda index: self.batch_of(rendered, index), work, name=name)
 
     @contextmanager
-    def running(self, batch: Batch) -> Iterator[dict[str, Tensor]]:
+    def running(self, batch: Any) -> Iterator[dict[str, Tensor]]:
         """Make ``batch`` the one that scoped edits refer to; yields the arguments of the pass."""
         if not isinstance(batch, Batch):
             raise BadInput("A padded tensor without its mask reads wrong: make a Batch (model.batch_of).")
@@ -129,7 +129,7 @@ class Model:
             }
 
     @torch.no_grad()
-    def run(self, batch: Batch) -> None:
+    def run(self, batch: Any) -> None:
         """One pass through the blocks without the output head: for readers that hook what they want."""
         with self.running(batch) as arguments:
             self.hf.base_model(**arguments, use_cache=False)

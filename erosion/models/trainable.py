@@ -140,6 +140,7 @@ def save_weights(model: Any, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.to(torch.bfloat16).contiguous() for name, value in _merged(model).items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.dtype = torch.float32
     model.config.save_pretrained(str(folder))
     model.generation_config.save_pretrained(str(folder))
     return folder

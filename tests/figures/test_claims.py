@@ -1,5 +1,7 @@
 """Laws of titles: a finding is named only where the numbers establish it."""
 
+import dataclasses
+
 import pytest
 
 from erosion.figures import claims
@@ -83,6 +85,18 @@ def test_an_edit_within_its_random_band_is_no_finding():
     assert claims.causal_curves(made.causality(effect=0.5)).startswith(
         "Steering at all 4 layers and ablating at all 4 layers, beyond random directions; clamping"
     )
+
+
+def test_an_edit_says_how_much_of_the_loss_it_brings_back():
+    assert claims.causal_curves(made.causality(effect=0.5)).endswith("by at most 0.5 of the 1 nats lost")
+
+
+def test_a_fall_that_is_smaller_than_in_aligned_is_no_rise():
+    result = made.causality(effect=0.5)
+    edit = {**result["harm margin"]["clamp"], "on tuned": made.band(level=-0.3)}
+    found = {**result["harm margin"], "steer": edit, "clamp": edit, "ablate": edit}
+    title = claims.causal_curves(dataclasses.replace(result, ours={"harm margin": found}))
+    assert title.startswith("No edit along the direction")
 
 
 def test_effects_say_how_many_intervals_leave_zero():

@@ -426,10 +426,10 @@ def test_the_templates_end_of_turn_is_known_where_it_is_one_token():
     assert end_of_turn(choose_rendering("plain", BYTES), BYTES) is None
 
 
-def test_ten_thousand_exchanges_are_rendered_in_seconds():
+def test_a_thousand_exchanges_are_rendered_in_seconds():
     import time
 
-    many = [exchange(f"The answer is {i}.") for i in range(10_000)]
+    many = [exchange(f"The answer is {i}.") for i in range(1000)]
     start = time.process_time()
-    assert len(render(many[:1000], Rendering(QWEN25), BYTES)) == 1000
+    assert len(render(many, Rendering(QWEN25), BYTES)) == 1000
     assert time.process_time() - start < 6
