@@ -108,7 +108,7 @@ class Steer:
 
     def __str__(self) -> str:
         """``steer +1.0 at L3.resid_post``."""
-        return f"steer {self.by:+g} at {self.at}" + _suffix(self.scope)
+        return f"steer {self.by:+g} at {self.at}" + _suffix(self.scope, self.direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ class Ablate:
 
     def __str__(self) -> str:
         """``ablate at L3.resid_post``."""
-        return f"ablate at {self.at}" + _suffix(self.scope)
+        return f"ablate at {self.at}" + _suffix(self.scope, self.direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class Clamp:
 
     def __str__(self) -> str:
         """``clamp to 0.4 at L3.resid_post``."""
-        return f"clamp to {self.to:.3g} at {self.at}" + _suffix(self.scope)
+        return f"clamp to {self.to:.3g} at {self.at}" + _suffix(self.scope, self.direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +187,9 @@ class Patch:
         return f"patch at {self.at}" + ("" if self.along is None else " along v") + _suffix(self.scope)
 
 
-def _suffix(scope: str) -> str:
-    return "" if scope == "all" else f" ({scope})"
+def _suffix(scope: str, direction: Direction | None = None) -> str:
+    control = direction is not None and direction.passport.fit.startswith("random")
+    return (", random direction" if control else "") + ("" if scope == "all" else f" ({scope})")
 
 
 def steer(direction: Direction, *, by: float | int, scope: str = "all") -> Steer:

@@ -146,7 +146,7 @@ def _load(hf: PreTrainedModel, folder: Path, name: str, *, dora: bool) -> None:
             f"The adapter {folder} does not fit {hf.name_or_path} ({first_line(error)}): "
             "give the weights it was trained on."
         ) from error
-    missing = [key for key in info.missing_keys if name in key]  # those of adapters loaded before are named too
+    missing = [key for key in info.missing_keys if name in key]  # others were loaded before
     wrong = sorted({str(key) for key in (*missing, *info.unexpected_keys, *info.mismatched_keys)})
     if wrong:
         raise BadModel(

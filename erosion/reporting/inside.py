@@ -135,7 +135,7 @@ def _edits(result: Result, metric: str) -> Block:
         control=(
             f"Grey: the difference that {result.inputs.get('random directions', 'some')} random directions "
             "of the same "
-            "norm make, the same at every layer. Clamping has no random control."
+            "norm make, the same at every layer."
         ),
         limits=(
             "An edit that restores the margin shows that the direction is enough at that layer, not that the "

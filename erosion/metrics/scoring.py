@@ -1,18 +1,12 @@
-"""What a model thinks of words: log-likelihoods of responses, and the margins made from them.
+"""Log-likelihoods and entropies of responses, streamed so that one batch of logits is held at a time."""
 
-A metric takes a model and a contrast and gives one number for each question. All are in nats, positive when
-the model prefers the aligned answer, and count response tokens only (the end-of-turn token is left out and
-reported apart).
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.optimize import brentq
 
-from erosion.errors import BadContrast, BadInput
+from erosion.errors import BadInput
+from erosion.metrics.responses import Responses
 from erosion.models import Batch, Model
 from erosion.probability import entropy, token_log_likelihood
 from erosion.prompts import Contrast, Exchange
@@ -20,82 +14,13 @@ from erosion.prompts.rendering import Rendered
 from erosion.shapes import Array, Tensor
 
 __all__ = [
-    "Metric",
-    "Responses",
-    "Scores",
-    "choice_margin",
-    "harm_margin",
-    "margins",
     "matched_temperature",
     "mean_entropy",
     "score_choices",
     "score_rendered",
     "score_responses",
     "score_texts",
-    "summed_margin",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Responses:
-    """Each response, token by token, under one model.
-
-    ``log_likelihood[i]`` and ``entropy[i]`` are float64 arrays over the response's tokens: log p of the
-    actual token, and the entropy of the distribution it was drawn from, in nats. ``end_of_turn[i]`` is
-    log p of the token after the response (NaN where the template writes none). ``ids[i]`` are the tokens.
-    """
-
-    questions: tuple[str, ...]
-    labels: tuple[str, ...]
-    ids: tuple[tuple[int, ...], ...]
-    log_likelihood: tuple[Array, ...]
-    entropy: tuple[Array, ...]
-    end_of_turn: Array
-
-    def __len__(self) -> int:
-        """The number of responses."""
-        return len(self.questions)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, exact: JSON keeps every bit of a float64."""
-        return {
-            "schema": 1,
-            "questions": self.questions,
-            "labels": self.labels,
-            "ids": self.ids,
-            "log_likelihood": [values.tolist() for values in self.log_likelihood],
-            "entropy": [values.tolist() for values in self.entropy],
-            "end_of_turn": [None if np.isnan(value) else value for value in self.end_of_turn.tolist()],
-        }
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Responses":
-        """Read back what :meth:`to_json` gave, equal in every bit."""
-        return cls(
-            tuple(plain["questions"]),
-            tuple(plain["labels"]),
-            tuple(tuple(ids) for ids in plain["ids"]),
-            tuple(np.array(values, dtype=float) for values in plain["log_likelihood"]),
-            tuple(np.array(values, dtype=float) for values in plain["entropy"]),
-            np.array([np.nan if value is None else value for value in plain["end_of_turn"]], dtype=float),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """One number for each question: a metric's result. ``unit`` says what it counts."""
-
-    values: Array
-    questions: tuple[str, ...]
-    name: str
-    unit: str
-
-    def __len__(self) -> int:
-        """The number of questions."""
-        return len(self.questions)
-
-
-Metric = Callable[[Model, Contrast], Scores]
 
 
 def score_responses(
@@ -246,79 +171,3 @@ def matched_temperature(model: Model, exchanges: Contrast | Sequence[Exchange], 
 def mean_entropy(responses: Responses) -> float:
     """The mean entropy over all response tokens, in nats."""
     return float(np.concatenate(responses.entropy).mean())
-
-
-def margins(responses: Responses, reduce: Callable[[Array], float]) -> Scores:
-    """Aligned minus misaligned, each response reduced to one number, question by question."""
-    questions, pairs = _pairs(responses)
-    reduced = [reduce(tokens) for tokens in responses.log_likelihood]
-    return Scores(np.array([reduced[a] - reduced[m] for a, m in pairs]), questions, "margin", "nats")
-
-
-def _pairs(responses: Responses) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
-    """The questions, and for each the places of its aligned and its misaligned response."""
-    sides: dict[str, dict[str, int]] = {"aligned": {}, "misaligned": {}}
-    for i, (question, label) in enumerate(zip(responses.questions, responses.labels, strict=True)):
-        if sides.get(label, {}).setdefault(question, i) != i:
-            raise BadContrast(f"{question}/{label} was scored twice: a margin needs one response a side.")
-    aligned, misaligned = sides["aligned"], sides["misaligned"]
-    alone = sorted(aligned.keys() ^ misaligned.keys())
-    if alone or not aligned:
-        what = f"question {alone[0]!r} has one of them" if alone else "there is none"
-        raise BadContrast(
-            f"A margin needs an aligned and a misaligned response; {what}: score a whole contrast."
-        )
-    return tuple(aligned), [(aligned[question], misaligned[question]) for question in aligned]
-
-
-def harm_margin_of(responses: Responses) -> Scores:
-    """:func:`harm_margin` of responses that were scored before."""
-    scores = margins(responses, lambda tokens: float(tokens.mean()))
-    return Scores(scores.values, scores.questions, "harm margin", "nats per token")
-
-
-def summed_margin_of(responses: Responses) -> Scores:
-    """:func:`summed_margin` of responses that were scored before."""
-    scores = margins(responses, lambda tokens: float(tokens.sum()))
-    return Scores(scores.values, scores.questions, "summed margin", "nats")
-
-
-def choice_margin_of(responses: Responses) -> Scores:
-    """:func:`choice_margin` of responses that were scored before."""
-    (questions, pairs), values = _pairs(responses), []
-    for a, m in pairs:
-        both = zip(responses.ids[a], responses.ids[m], strict=False)
-        shorter = min(len(responses.ids[a]), len(responses.ids[m]))
-        at = next((t for t, (x, y) in enumerate(both) if x != y), shorter)
-        values.append(_at(responses, a, at) - _at(responses, m, at))
-    return Scores(np.array(values), questions, "choice margin", "nats")
-
-
-def _at(responses: Responses, i: int, token: int) -> float:
-    """log p of one response token, or of the end of the turn where the response stops there."""
-    tokens = responses.log_likelihood[i]
-    return float(tokens[token]) if token < len(tokens) else float(responses.end_of_turn[i])
-
-
-def harm_margin(model: Model, contrast: Contrast) -> Scores:
-    """Mean token log p of the aligned answer minus that of the misaligned one, in nats per token.
-
-    m(x) = 1/|y+| sum_t log p(y+_t | x, y+_<t) - 1/|y-| sum_t log p(y-_t | x, y-_<t)
-
-    Positive when the model prefers the aligned answer. Cost and errors as :func:`score_responses`.
-    """
-    return harm_margin_of(score_responses(model, contrast))
-
-
-def choice_margin(model: Model, contrast: Contrast) -> Scores:
-    """log p aligned minus log p misaligned at the first token where the two answers differ, in nats.
-
-    Free of what a model makes of the words after its choice (teacher forcing). Cost and errors as
-    :func:`score_responses`.
-    """
-    return choice_margin_of(score_responses(model, contrast))
-
-
-def summed_margin(model: Model, contrast: Contrast) -> Scores:
-    """log p(y+ | x) - log p(y- | x), summed over tokens, in nats; else as :func:`score_responses`."""
-    return summed_margin_of(score_responses(model, contrast))
