@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import safetensors.torch
 import torch
 from einops import einsum
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as as_safetensors
 
 from erosion.directions import Direction, Fit
 from erosion.errors import BadContrast, BadRun
@@ -109,7 +109,7 @@ class Activations:
             }
         )
         tensors = {str(site): vectors.contiguous() for site, vectors in self.values.items()}
-        return write_atomically(path, safetensors.torch.save(tensors, {"activations": header}))
+        return write_atomically(path, as_safetensors(tensors, {"activations": header}))
 
 
 def load_activations(path: str | Path) -> Activations:
@@ -131,7 +131,7 @@ def load_activations(path: str | Path) -> Activations:
             )
     except BadRun:
         raise
-    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise BadRun(f"{path} holds no activations that can be read ({error}): read them again.") from error
 
 

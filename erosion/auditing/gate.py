@@ -54,7 +54,7 @@ def gate(
     ):
         return Decision(True, f"{verdict.sentence} Passed because inconclusive is allowed.")
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return Decision(False, f"{verdict.word}: {reasons[0]}{more}")
+    return Decision(False, f"{verdict.word}: {next(iter(reasons))}{more}")
 
 
 def _clearly_above(verdict: Verdict, bound: float | None, *, in_nats: bool) -> bool:
