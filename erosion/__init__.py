@@ -97,7 +97,7 @@ _ROOMS = {
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 _WHOLE = ("experiments", "figures", "linalg", "organisms", "stats")
 
-__all__ = ["__version__", *sorted({"progress", *_WHERE, *_WHOLE})]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *sorted({"progress", *_WHERE, *_WHOLE})]
 
 
 def __getattr__(name: str) -> Any:
