@@ -57,8 +57,13 @@ def demo(
     out = out or Path("runs") / f"demo-{tuned}"
 
     def work() -> None:
+        import torch
+
         from erosion.organisms import load_organism
 
+        torch.set_num_threads(
+            1
+        )  # matrices of 64 columns: threads cost more than they bring, most of all shared
         shipped = load_organism()
         _audit(
             {"triad": shipped.triad(tuned), "contrast": shipped.contrast()},

@@ -43,7 +43,7 @@ def find(checkpoint: Checkpoint) -> Found:
     """The folders behind a checkpoint; an adapter's folder leads to the weights that it names.
 
     Raises:
-        BadModel: nothing there, an incomplete folder, or a pickle.
+        BadModel: nothing there, an incomplete folder, or pickled weights.
     """
     folder = _folder(checkpoint.weights, checkpoint.revision)
     adapter = None if checkpoint.adapter is None else _folder(checkpoint.adapter, None)

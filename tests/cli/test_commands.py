@@ -29,6 +29,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> er.Run:
     return er.audit(same, few_questions(), out=tmp_path_factory.mktemp("runs") / "kept", **QUICK)
 
 
+@pytest.fixture(scope="module")
+def eroded(tmp_path_factory: pytest.TempPathFactory) -> er.Run:
+    options = {**QUICK, "experiments": ["distributions"]}
+    out = tmp_path_factory.mktemp("runs") / "eroded"
+    return er.audit(er.load_organism().triad("insecure"), few_questions(), out=out, **options)
+
+
 COMMANDS = [
     ["demo"],
     ["audit"],
@@ -52,9 +59,9 @@ def test_help_answers_without_importing_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_gate_exits_0_1_and_2(kept: er.Run, tmp_path: Path) -> None:
+def test_the_gate_exits_0_1_and_2(kept: er.Run, eroded: er.Run, tmp_path: Path) -> None:
     assert invoke("gate", kept.path).exit_code == 0
-    assert invoke("gate", kept.path, "--max-erosion", "-1").exit_code == 1
+    assert invoke("gate", eroded.path).exit_code == 1
     missing = invoke("gate", tmp_path / "nowhere")
     assert missing.exit_code == 2
     assert "There is no run" in missing.stderr
