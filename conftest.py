@@ -1,4 +1,4 @@
-"""For every test and docstring example: one thread each, since two torch processes on two cores starve each other."""
+"""For tests and docstring examples: one thread each; two torch processes on two cores starve each other."""
 
 import os
 
