@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+torch.set_num_threads(1)  # two torch processes with two threads each starve each other on two cores
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from erosion.errors import BadInput
 from erosion.experiments import Sampling
@@ -46,8 +54,8 @@ class Split(_Strict):
 class Smallest(_Strict):
     """The smallest erosion of interest: a fraction, and nats per token where base is absent."""
 
-    erosion: float = Field(default=0.1, gt=0)
-    margin: float = Field(default=0.1, gt=0)
+    erosion: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    margin: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 
 Experiment = Literal["distributions", "dimensions", "dynamics", "causality"]
@@ -75,13 +83,13 @@ class Config(_Strict):
     template: str = "aligned"
     system: str | None = None
     split: Split = Split()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     smallest: Smallest = Smallest()
     bootstrap: int = Field(2000, ge=200)
     permutations: int = Field(2000, ge=200)
     random_directions: int = Field(40, ge=3)
     experiments: Literal["all"] | tuple[Experiment, ...] = "all"
-    batch_tokens: Literal["auto"] | int = "auto"
+    batch_tokens: Literal["auto"] | PositiveInt = "auto"
     out: str = "runs/first"
 
     @field_validator("revision", "split", "smallest", mode="before")
@@ -130,7 +138,11 @@ def read_config(path: str | Path | None = None, **flags: Any) -> Config:
     written: dict[str, Any] = {}
     if path is not None:
         written = _read_yaml(Path(path))
-    written |= {key: value for key, value in flags.items() if value is not None}
+    for key, value in flags.items():
+        if isinstance(value, dict) and isinstance(written.get(key), dict):
+            written[key] = {**written[key], **value}
+        elif value is not None:
+            written[key] = value
     where = f"{path}: " if path is not None else ""
     try:
         return Config(**written)

@@ -100,7 +100,10 @@ def opened(path: str | Path, identity: str, described: str) -> Iterator[RunFolde
             raise BadRun(f"{path} is not empty and holds no audit: choose another --out.")
         if manifest.is_file():
             other = read_manifest(path)
-            if other.get("identity") != identity:
+            begun = any(
+                (path / "results").glob("*.json")
+            )  # without results nothing is lost: steps know their inputs
+            if other.get("identity") != identity and begun:
                 raise BadRun(
                     f"{path} belongs to another audit ({other.get('described', 'unknown')}), this one is "
                     f"{described}: choose another --out, or delete it."

@@ -8,6 +8,7 @@ read, so that each model is loaded once. Checkpoints that share their weights (L
 
 import contextlib
 import platform
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from erosion.experiments import (
     distributions,
     dynamics,
     load_result,
+    select,
 )
 from erosion.files import write_json
 from erosion.metrics import mean_entropy
-from erosion.prompts import Contrast
+from erosion.prompts import Contrast, write_contrast
 from erosion.sites import Site
 from erosion.triads import Triad
 
@@ -75,6 +77,7 @@ def audit(
     with opened(prepared.config.out, prepared.identity, described) as folder:
         manifest = _manifest(prepared, described)
         folder.finish(manifest)
+        write_contrast(prepared.contrast, folder.path / "contrast.jsonl")
         try:
             _compute(prepared, folder)
         finally:
@@ -86,6 +89,7 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
     """Read every model in turn, then turn what was read into results (results are written as they come)."""
     config, scored, acts, cells = prepared.config, {}, {}, {}
     directions: dict[Site, Direction] = {}
+    fitted: dict[str, Result] = {}
     matched, temperature = None, None
     needs_activations = any(config.runs(name) for name in ("dimensions", "dynamics", "causality"))
     bench = Bench(prepared, folder)
@@ -95,13 +99,14 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
             if needs_activations:
                 acts[name] = bench.activations(name)
             if name == "aligned" and needs_activations:
-                directions = _directions(prepared, folder, acts[name])
+                fitted["dimensions"], directions = _directions(prepared, folder, acts[name])
             if name != "base" and config.runs("causality"):
                 cells[name] = bench.cells(name, directions, acts["aligned"])
             if name == "tuned":
                 matched, temperature = bench.matched(name, mean_entropy(scored["aligned"]))
     verdict = verdict_of(scored, prepared.domains, config, matched)
     jobs = {
+        "dimensions": lambda: fitted["dimensions"],
         "distributions": lambda: distributions(
             scored, prepared.domains, trained_domains=config.trained_domains, sampling=config.sampling
         ),
@@ -112,18 +117,15 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
             cells["tuned"], cells["aligned"], prepared.tested.questions, sampling=config.sampling
         ),
     }
-    for name, job in jobs.items():
-        if config.runs(name):
-            write_result(folder, job())
-    results = {
-        name: load_result(folder.results / f"{name}.json")
-        for name in ("distributions", "dimensions", "dynamics", "causality")
-        if config.runs(name)
-    }
+    results = {name: job() for name, job in jobs.items() if config.runs(name)}
+    for result in results.values():
+        result.save(folder.results / f"{result.experiment}.json")
     write_json(folder.results / "summary.json", summary_of(verdict, results, temperature))
 
 
-def _directions(prepared: Prepared, folder: RunFolder, acts: Activations) -> dict[Site, Direction]:
+def _directions(
+    prepared: Prepared, folder: RunFolder, acts: Activations
+) -> tuple[Result, dict[Site, Direction]]:
     """Fit, score and keep every direction; the difference of means is what later steps use."""
     inputs = {
         **prepared.inputs("aligned"),
@@ -139,6 +141,8 @@ def _directions(prepared: Prepared, folder: RunFolder, acts: Activations) -> dic
             held_out=prepared.parts["held_out"],
             sampling=prepared.config.sampling,
         )
+        chosen = select(fitted["difference of means"], on=acts.of(prepared.parts["select"]))
+        result = replace(result, ours={**result.ours, "selected": chosen.to_json()})
         for fit, by_site in fitted.items():
             save(by_site, fits / f"{fit.replace(' ', '-')}.safetensors")
         return result
@@ -147,15 +151,7 @@ def _directions(prepared: Prepared, folder: RunFolder, acts: Activations) -> dic
     if not kept.is_file():
         for stale in (folder.path / "steps").glob("dimensions-*.json"):
             stale.unlink()
-    result = folder.step("dimensions", inputs, make, save=Result.save, load=load_result)
-    if prepared.config.runs("dimensions"):
-        write_result(folder, result)
-    return load_directions(kept)
-
-
-def write_result(folder: RunFolder, result: Result) -> None:
-    """One experiment's numbers into ``results/``."""
-    result.save(folder.results / f"{result.experiment}.json")
+    return folder.step("dimensions", inputs, make, save=Result.save, load=load_result), load_directions(kept)
 
 
 def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:

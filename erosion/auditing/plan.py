@@ -7,8 +7,8 @@ import torch
 
 from erosion.auditing.config import Config
 from erosion.models import Shape, matmul_speed
-from erosion.prompts import Contrast
 from erosion.prompts.rendering import Rendered
+from erosion.triads import Checkpoint
 
 __all__ = ["AuditPlan", "plan_audit"]
 
@@ -42,7 +42,10 @@ class AuditPlan:
 
 
 def plan_audit(
-    config: Config, shapes: Mapping[str, Shape], contrast: Contrast, rendered: tuple[Rendered, ...]
+    config: Config,
+    checkpoints: Mapping[str, Checkpoint],
+    shapes: Mapping[str, Shape],
+    rendered: tuple[Rendered, ...],
 ) -> AuditPlan:
     """Count the work of an audit (memory: none; time: a tenth of a second to gauge the machine)."""
     tokens = sum(map(len, rendered))
@@ -60,5 +63,7 @@ def plan_audit(
     per_parameter = largest.n_bytes / largest.n_parameters if config.dtype == "auto" else dtype.itemsize
     activations = 4 * len(rendered) * largest.n_layers * largest.d_model
     memory = (largest.n_parameters * per_parameter + activations + 2**29) / 1e9
-    names = {name: str(checkpoint) for name, checkpoint in config.triad}
-    return AuditPlan(names, len(contrast), tokens, whole + cells, memory, seconds / 60)
+    names = {name: str(checkpoint) for name, checkpoint in checkpoints.items()}
+    return AuditPlan(
+        names, len({one.question for one in rendered}), tokens, whole + cells, memory, seconds / 60
+    )

@@ -27,6 +27,7 @@ class Prepared:
     """Everything that is decided before the first pass: words, split, hashes, plan."""
 
     config: Config
+    triad: Triad
     contrast: Contrast
     rendering: Rendering
     rendered: tuple[Rendered, ...]
@@ -37,7 +38,7 @@ class Prepared:
     @property
     def checkpoints(self) -> dict[str, Checkpoint]:
         """The models by name, base first."""
-        return dict(self.config.triad)
+        return dict(self.triad)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -51,16 +52,17 @@ class Prepared:
 
     @property
     def tested(self) -> Contrast:
-        """The held-out questions that causal effects are measured on: those outside the trained domains."""
-        domains = self.domains
-        outside = [q for q in self.parts["held_out"] if domains[q] not in self.config.trained_domains]
-        return self.contrast.only(outside or self.parts["held_out"], name="held out")
+        """The held-out questions that causal effects are measured on."""
+        return self.contrast.only(self.parts["held_out"], name="held out")
 
     @property
     def identity(self) -> str:
         """The hash of all that decides the numbers: which folder a run may resume."""
         config = {k: v for k, v in self.config.to_json().items() if k not in ("out", "experiments")}
-        hashes = {name: [s.weights_hash, s.adapter_hash] for name, s in self.shapes.items()}
+        hashes = {
+            name: [s.weights_hash, s.adapter_hash, s.settings_hash, self.checkpoints[name].scale]
+            for name, s in self.shapes.items()
+        }
         for name in ("base", "aligned", "tuned", "contrast"):
             config.pop(name)
         return hash_json([config, hashes, self.contrast.hash, self.rendering.hash, SCHEMA])
@@ -71,7 +73,8 @@ class Prepared:
         return {
             "weights": shape.weights_hash,
             "adapter": [shape.adapter_hash, self.checkpoints[name].scale],
-            "placement": [c.device, c.device_map, c.dtype, str(c.batch_tokens)],
+            "settings": shape.settings_hash,
+            "placement": [str(c.placement.torch_device), c.device_map, c.dtype, str(c.batch_tokens)],
             "rendering": self.rendering.hash,
             "contrast": self.contrast.hash,
             "versions": [__version__, torch.__version__],
@@ -86,23 +89,48 @@ def prepare(
     Arguments and errors as :func:`audit`.
     """
     config, words = _resolved(triad, contrast, options)
-    checkpoints = list(config.triad)
+    triad = triad or config.triad
+    checkpoints = list(triad)
     require_same_architecture(checkpoints)
     shapes = {name: shape_of(checkpoint) for name, checkpoint in checkpoints}
+    rendering = rendering_of(triad.aligned, config.template, config.system)
+    rendered = render(words.exchanges, rendering, load_tokenizer(triad.aligned))
+    for name, checkpoint in checkpoints:
+        if name != "aligned":
+            require_same_tokens(rendered, load_tokenizer(checkpoint), model=name)
+    _refuse_cut(rendered, shapes["aligned"].context)
+    parts = _parts(config, words)
+    plan = plan_audit(config, dict(checkpoints), shapes, rendered)
+    return Prepared(config, triad, words, rendering, rendered, shapes, parts, plan)
+
+
+def _parts(config: Config, words: Contrast) -> dict[str, tuple[str, ...]]:
+    """The split of the questions outside the trained domains: nothing inside the model is fitted on those."""
+    if "overall" in words.domains:
+        raise BadContrast("A domain is called 'overall', which stands for all of them: rename it.")
     unknown = set(config.trained_domains) - set(words.domains)
     if unknown:
         known = ", ".join(sorted(set(words.domains)))
         raise BadContrast(f"trained_domains names {sorted(unknown)[0]!r} and the contrast has {known}.")
-    rendering = rendering_of(config.triad.aligned, config.template, config.system)
-    rendered = render(words.exchanges, rendering, load_tokenizer(config.triad.aligned))
-    for name, checkpoint in checkpoints:
-        if name != "aligned":
-            require_same_tokens(rendered, load_tokenizer(checkpoint), model=name)
-    fractions = (config.split.fit, config.split.select, config.split.held_out)
-    parts = [part.questions for part in words.split(*fractions, seed=config.seed)]
-    named: dict[str, tuple[str, ...]] = dict(zip(("fit", "select", "held_out"), parts, strict=True))
-    plan = plan_audit(config, shapes, words, rendered)
-    return Prepared(config, words, rendering, rendered, shapes, named, plan)
+    others = [domain for domain in dict.fromkeys(words.domains) if domain not in config.trained_domains]
+    inside = words.of_domain(*others) if others else words
+    split = inside.split(config.split.fit, config.split.select, config.split.held_out, seed=config.seed)
+    few = min(len(split[0]), len(split[2]))
+    if few < 2:
+        raise BadContrast(
+            f"{len(inside)} question(s) outside the trained domains leave {few} to fit or to test on: "
+            "give at least 5, better 75 or more."
+        )
+    return dict(zip(("fit", "select", "held_out"), (part.questions for part in split), strict=True))
+
+
+def _refuse_cut(rendered: tuple[Rendered, ...], context: int | None) -> None:
+    longest = max(rendered, key=len)
+    if context is not None and len(longest) > context:
+        raise BadContrast(
+            f"{longest.id!r} has {len(longest)} tokens and the model's context holds {context}: "
+            "its response would be cut. Shorten it or drop it."
+        )
 
 
 def _resolved(

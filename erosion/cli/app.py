@@ -253,5 +253,12 @@ def _pairs(settings: list[str]) -> dict[str, Any]:
         *above, last = key.strip().split(".")
         for part in above:
             inside = inside.setdefault(part, {})
-        inside[last] = yaml.safe_load(value)
+            if not isinstance(inside, dict):
+                raise BadInput(
+                    f"--set {setting!r} reaches into {part!r}, which was given a value: set one of them."
+                )
+        try:
+            inside[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInput(f"--set {setting!r} holds no YAML value: quote it, or write key=value.") from error
     return found

@@ -31,6 +31,10 @@ def guarded(command: Callable[[], object], *, out: str | Path | None = None) -> 
         _leave("Interrupted: every finished step is kept; the same command resumes.", INTERRUPTED)
     except BrokenPipeError:  # the reader went away (`erosion … | head`): that is its right
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _leave(
+            f"Cannot read or write: {error}. Free some space, or choose a place that can be written.", INPUT
+        )
     except MemoryError:
         _leave(
             "Out of memory: use fewer or shorter questions, --dtype bfloat16, or a smaller batch_tokens.",

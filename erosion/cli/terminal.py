@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ERRORS", "bar", "show_json", "show_plan", "show_verdict"]
 
+
+class _Pipe(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the guard end the command: the reader went away, which is its right."""
+        raise BrokenPipeError
+
+
 ERRORS = Console(stderr=True)
-OUTPUT = Console()
+OUTPUT = _Pipe()
 _COLOURS = {"eroded": "red", "kept": "green", "general damage": "magenta"}
 
 

@@ -159,7 +159,12 @@ def _of_metric(
             "on aligned": band(on_aligned),
             "difference": difference,
             "recovered": ratio_band(
-                on_tuned, lost, questions, labels=labels, resamples=sampling.resamples, seed=sampling.seed
+                on_tuned - on_aligned,
+                lost,
+                questions,
+                labels=labels,
+                resamples=sampling.resamples,
+                seed=sampling.seed,
             ),
         }
     return result

@@ -46,6 +46,13 @@ class Selection:
     direction: Direction
     table: Mapping[Site, float]
 
+    def to_json(self) -> dict[str, object]:
+        """The chosen site and the separation of every candidate."""
+        return {
+            "site": str(self.direction.site),
+            "separation": {str(s): value for s, value in self.table.items()},
+        }
+
 
 def select(directions: Mapping[Site, Direction], *, on: Activations) -> Selection:
     """Choose among layers on questions that were neither fitted nor will be reported on.
@@ -97,6 +104,7 @@ def dimensions(
             scores, questions, unit="AUC", labels=labels, resamples=sampling.resamples, seed=sampling.seed
         )
         null = _null_band(one, training, test, labels, sampling)
+        band = replace(band, low=np.clip(band.low, 0, 1), high=np.clip(band.high, 0, 1))
         curves[name] = {
             "held-out AUC": band.with_control(null),
             "held-out gap": _gap_band(fitted, test, labels, sampling),

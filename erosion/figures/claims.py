@@ -140,9 +140,11 @@ def erosion_by_layer(result: Result) -> str:
         return "Undefined: without a base model there is no way back to measure"
     if all(band.at(one).undefined for one in band.labels):
         return "Undefined at every layer: aligned does not clearly lie beyond base along the direction"
-    back = _layers(band, lambda e: e.low > 0)
+    moved = result["shift of tuned"]
+    past_chance = set(_layers(moved, lambda e: e.high < min(0.0, _ends(e)[0])))
+    back = [one for one in _layers(band, lambda e: e.low > 0) if one in past_chance]
     if not back:
-        return "At no layer does the tuned model lie measurably back toward base along the direction"
+        return "At no layer does the tuned model lie back toward base further than by chance"
     most = max((band.at(one) for one in back), key=lambda e: e.value)
     past = " (above 1 is past base)" if most.value > 1 else ""
     return (

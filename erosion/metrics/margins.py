@@ -68,6 +68,11 @@ def choice_margin_of(responses: Responses) -> Scores:
         shorter = min(len(responses.ids[a]), len(responses.ids[m]))
         at = next((t for t, (x, y) in enumerate(both) if x != y), shorter)
         values.append(_at(responses, a, at) - _at(responses, m, at))
+        if np.isnan(values[-1]):
+            raise BadContrast(
+                f"One answer to {responses.questions[a]!r} begins with all of the other, and the template "
+                "writes no end of turn to tell them apart: choose another template or reword an answer."
+            )
     return Scores(np.array(values), questions, "choice margin", "nats")
 
 

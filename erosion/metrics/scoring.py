@@ -141,7 +141,7 @@ def _response_rows(batch: Batch, first: int) -> Iterator[tuple[int, int, int, in
 
 
 def matched_temperature(model: Model, exchanges: Contrast | Sequence[Exchange], *, entropy: float) -> float:
-    """The temperature at which a model's mean response entropy equals ``entropy`` (nats), within 1%.
+    """The temperature at which a model's mean response entropy equals ``entropy`` (nats), found within 1%.
 
     A model that was merely flattened or sharpened is undone by it, so that what is left of a change in
     margins is a change in preference. Searched between 1/8 and 8; the nearer end where neither reaches.

@@ -39,6 +39,13 @@ class Placement:
         """Refuse what torch would refuse later and less clearly."""
         if self.dtype != "auto" and self.dtype not in _DTYPES:
             raise BadModel(f"There is no dtype {self.dtype!r}: choose auto, {', '.join(_DTYPES)}.")
+        if self.device != "auto":
+            try:
+                torch.device(self.device)
+            except RuntimeError as error:
+                raise BadModel(
+                    f"There is no device {self.device!r}: choose auto, cpu, cuda, cuda:1 or mps."
+                ) from error
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise BadModel(f"Device {self.device} was asked for and there is no GPU here: use --device cpu.")
 

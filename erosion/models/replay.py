@@ -36,6 +36,7 @@ def replaying(model: Model, layer: int) -> Iterator[None]:
         raise BadInput(f"A replay of L{layer} begins inside edits or another replay: put it around them.")
     recorded: dict[Any, Any] = {}
     blocks = [model.bridge.blocks[i].original_component for i in range(layer + 1)]
+    own = [block.__dict__.get("forward") for block in blocks]  # accelerate puts its own there
     for block in blocks:
         block.forward = _short_cut(model, block.forward, recorded, records=block is blocks[-1])
     model.passes.replayed = layer
@@ -43,8 +44,10 @@ def replaying(model: Model, layer: int) -> Iterator[None]:
         yield
     finally:
         model.passes.replayed = None
-        for block in blocks:
+        for block, forward in zip(blocks, own, strict=True):
             del block.forward  # the class's own method shows again
+            if forward is not None:
+                block.forward = forward
 
 
 def _short_cut(

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from erosion.models.checkpoints import find, hash_weights
+from erosion.errors import BadModel
+from erosion.files import hash_file, hash_json
+from erosion.models.checkpoints import Found, find, hash_weights
 from erosion.models.loading import read_config
 from erosion.triads import Checkpoint
 
@@ -25,6 +27,8 @@ class Shape:
     n_bytes: int
     weights_hash: str
     adapter_hash: str | None
+    settings_hash: str
+    context: int | None
 
 
 def shape_of(checkpoint: Checkpoint) -> Shape:
@@ -44,12 +48,27 @@ def shape_of(checkpoint: Checkpoint) -> Shape:
         sum(shard.stat().st_size for shard in shards),
         hash_weights(found.weights),
         None if found.adapter is None else hash_weights(found.adapter),
+        hash_json([hash_file(file) for file in _settings(found)]),
+        getattr(config, "max_position_embeddings", None),
     )
 
 
+def _settings(found: Found) -> list[Path]:
+    """The small files that decide what the weights compute: a change in them is another model."""
+    files = [found.weights / "config.json", found.weights / "tokenizer.json"]
+    if found.adapter is not None:
+        files.append(found.adapter / "adapter_config.json")
+    return [file for file in files if file.is_file()]
+
+
 def _count(shard: Path) -> int:
-    with safe_open(str(shard), framework="pt") as file:
-        return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+    try:
+        with safe_open(str(shard), framework="pt") as file:
+            return sum(torch.Size(file.get_slice(name).get_shape()).numel() for name in file.keys())  # noqa: SIM118
+    except SafetensorError as error:
+        raise BadModel(
+            f"{shard} cannot be read ({error}): it is cut short; download or save it again."
+        ) from error
 
 
 def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:

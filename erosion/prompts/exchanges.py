@@ -109,6 +109,10 @@ class Contrast:
         _check_sides(self.aligned, self.misaligned, self.name)
         _check_others(self)
 
+    def __repr__(self) -> str:
+        """One line: the name, how many questions, in which domains."""
+        return f"Contrast({self.name!r}, {len(self)} questions in {', '.join(dict.fromkeys(self.domains))})"
+
     def __len__(self) -> int:
         """The number of questions."""
         return len(self.aligned)

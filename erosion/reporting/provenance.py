@@ -116,6 +116,8 @@ def config_of(run: Run) -> str:
     """The config that makes this run again, as YAML, without what is at its default."""
     default = read_config(aligned="", tuned="").to_json()
     kept = {k: v for k, v in run.manifest["config"].items() if k in ("schema", "seed") or default.get(k) != v}
+    if (run.path / "contrast.jsonl").is_file():
+        kept["contrast"] = str(run.path / "contrast.jsonl")
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
 
 

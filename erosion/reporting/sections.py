@@ -67,7 +67,7 @@ def _guard(run: Run) -> str:
     named = "; ".join(f"{one.name}: {one.word}, {one.estimate}" for one in verdict.companions)
     return (
         f"A model that is merely more random loses margin too. So the tuned model is measured again at the "
-        f"temperature{heat} that gives it the aligned model's entropy. {named}."
+        f"temperature{heat} that brings it nearest to the aligned model's entropy. {named}."
     )
 
 

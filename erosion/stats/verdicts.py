@@ -198,5 +198,9 @@ def _not_below(part: DomainVerdict | Verdict, bound: float, *, in_nats: bool) ->
     line = f"the {what}{whose} is {interval_in_words(own.value, own.low, own.high)}, not below {limit:g}"
     # detecting with 80% power takes 2.80 standard errors, an interval reaches 1.96
     needed = own.n_questions * ((own.high - own.low) / 2 * 2.80 / 1.96 / limit) ** 2
-    more = f", about {math.ceil(needed)} needed" if own.n_questions < needed < math.inf else ""
+    more = (
+        f", about {math.ceil(needed)} needed"
+        if own.value < limit and own.n_questions < needed < math.inf
+        else ""
+    )
     return f"{line} (n = {own.n_questions} questions{more})"

@@ -170,3 +170,60 @@ def test_the_plan_counts_models_questions_and_passes(contrast: er.Contrast) -> N
     assert plan.questions == len(contrast)
     assert plan.passes > 3
     assert plan.minutes > 0
+
+
+def test_a_changed_setting_is_another_model(contrast: er.Contrast, tmp_path: Path) -> None:
+    lora = er.load_organism().folder("insecure-lora")
+    mine = shutil.copytree(lora, tmp_path / "lora")
+    triad = er.load_organism().triad("insecure-lora")
+    assert triad.base is not None
+
+    def prepared() -> Any:
+        tuned = er.Checkpoint(triad.base.weights, adapter=str(mine))  # type: ignore[union-attr]
+        return er.prepare(er.Triad(base=triad.base, aligned=triad.aligned, tuned=tuned), contrast, **QUICK)
+
+    before = prepared()
+    settings = json.loads((mine / "adapter_config.json").read_text())
+    (mine / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 0.01}))
+    after = prepared()
+    assert before.identity != after.identity
+    assert before.inputs("tuned") != after.inputs("tuned")
+    assert before.inputs("base") == after.inputs("base")
+
+
+def test_the_scale_of_an_adapter_is_kept(contrast: er.Contrast) -> None:
+    triad = er.load_organism().triad("insecure-lora")
+    half = er.Checkpoint(triad.tuned.weights, adapter=triad.tuned.adapter, scale=0.5)
+    prepared = er.prepare(er.Triad(base=triad.base, aligned=triad.aligned, tuned=half), contrast, **QUICK)
+    assert prepared.checkpoints["tuned"].scale == 0.5
+
+
+def test_trained_domains_take_no_part_inside_the_model(run: er.Run) -> None:
+    split = run.manifest["split"]
+    assert not any(question.startswith("code") for part in split.values() for question in part)
+
+
+def test_a_domain_called_overall_is_refused(contrast: er.Contrast) -> None:
+    from dataclasses import replace
+
+    def renamed(side: tuple[er.Exchange, ...]) -> tuple[er.Exchange, ...]:
+        return tuple(replace(one, domain="overall") for one in side if one.domain == "cooking")
+
+    odd = er.Contrast(renamed(contrast.aligned), renamed(contrast.misaligned))
+    with pytest.raises(er.BadContrast, match="rename it"):
+        er.prepare(er.load_organism().triad(), odd, **{**QUICK, "trained_domains": []})
+
+
+def test_a_failed_beginning_does_not_hold_the_folder(
+    contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(bench, "load", lambda *_, **__: (_ for _ in ()).throw(er.BadModel("broken weights")))
+    with pytest.raises(er.BadModel):
+        again(tmp_path / "run", contrast)
+    monkeypatch.undo()
+    assert again(tmp_path / "run", contrast, seed=1).verdict.word == "eroded"
+
+
+def test_the_layer_is_selected_on_questions_of_its_own(run: er.Run) -> None:
+    chosen = run.result("dimensions")["selected"]
+    assert chosen["site"] in chosen["separation"]

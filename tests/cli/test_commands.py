@@ -105,6 +105,9 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> Non
         (["--aligned", "./nowhere", "--tuned", "./nowhere"], "There is no model folder './nowhere'"),
         (["--aligned", "a", "--tuned", "t", "--set", "seeds=3"], "did you mean 'seed'?"),
         (["--aligned", "a", "--tuned", "t", "--set", "seed"], "has no value"),
+        (["--aligned", "a", "--tuned", "t", "--set", "seed=["], "no YAML value"),
+        (["--aligned", "a", "--tuned", "t", "--set", "seed=-1"], "seed=-1"),
+        (["--aligned", "a", "--tuned", "t", "--set", "split=abc", "--set", "split.fit=.3"], "reaches into"),
         (["--aligned", "a", "--tuned", "t", "--contrast", "evryday"], "everyday"),
     ],
 )

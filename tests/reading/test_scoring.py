@@ -218,11 +218,12 @@ def test_a_side_that_is_missing_or_doubled_is_refused():
         margins(by_hand(("a", "text", (5,), [-1.0], -1.0)), np.mean)
 
 
-def test_where_no_end_of_turn_is_written_a_prefix_has_no_choice_margin():
+def test_where_no_end_of_turn_is_written_a_prefix_is_refused():
     unended = by_hand(
         ("b", "aligned", (5,), [-0.5], math.nan), ("b", "misaligned", (5, 6), [-0.5, -0.25], math.nan)
     )
-    assert np.isnan(choice_margin_of(unended).values).all()
+    with pytest.raises(BadContrast, match="'b' begins with all of the other"):
+        choice_margin_of(unended)
 
 
 def test_responses_survive_json_in_every_bit(zoo_model):
