@@ -67,3 +67,21 @@ def adapted_model(zoo_folder: Callable[[str], Path]) -> Callable[[str], Any]:
         return loaded[name]
 
     return model
+
+
+@pytest.fixture(scope="session")
+def contrast() -> Any:
+    """A few questions in each domain of the organism's contrast."""
+    from tests.auditing.small import few_questions
+
+    return few_questions()
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, contrast: Any) -> Any:
+    """One small audit of the shipped organism, done once for all laws about run folders."""
+    import erosion as er
+    from tests.auditing.small import QUICK
+
+    out = tmp_path_factory.mktemp("runs") / "insecure"
+    return er.audit(er.load_organism().triad("insecure"), contrast, out=out, **QUICK)

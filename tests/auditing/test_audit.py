@@ -12,7 +12,7 @@ from filelock import FileLock
 
 import erosion as er
 from erosion.auditing import bench
-from tests.auditing.conftest import QUICK
+from tests.auditing.small import QUICK
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import erosion as er
-from tests.auditing.conftest import few_questions
+from tests.auditing.small import few_questions
 
 
 def command(out: Path, words: Path) -> list[str]:

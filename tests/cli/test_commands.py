@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import erosion as er
 from erosion.cli.app import app
 from erosion.cli.exits import guarded
-from tests.auditing.conftest import QUICK, few_questions
+from tests.auditing.small import QUICK, few_questions
 
 TERMINAL = {"COLUMNS": "200", "NO_COLOR": "1"}
 

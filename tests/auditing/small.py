@@ -1,9 +1,6 @@
-"""One small audit of the shipped organism, done once for all laws about run folders."""
+"""A small audit of the shipped organism: few questions, few draws."""
 
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 import erosion as er
 
@@ -27,14 +24,3 @@ def few_questions(per_domain: int = 6) -> er.Contrast:
         if seen[domain] <= per_domain:
             keep.append(question)
     return whole.only(keep)
-
-
-@pytest.fixture(scope="session")
-def contrast() -> er.Contrast:
-    return few_questions()
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory, contrast: er.Contrast) -> er.Run:
-    out: Path = tmp_path_factory.mktemp("runs") / "insecure"
-    return er.audit(er.load_organism().triad("insecure"), contrast, out=out, **QUICK)
