@@ -190,7 +190,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = fresh_folder(Path(temporary))
         speed(folder, 3 if arguments.quick else 7, arguments.device)
-        memory(folder, (100, 400) if arguments.quick else (100, 1_000, 4_000))
+        memory(folder, (100, 400) if arguments.quick else (100, 400, 1_600))
 
 
 if __name__ == "__main__":
