@@ -1,6 +1,6 @@
 """Rebuild the picture that the README shows: the first screen of the demo's report.
 
-    python assets/make.py [RUN]        (needs Chromium; audits the shipped organism first unless RUN is given)
+python assets/make.py [RUN]        (needs Chromium; audits the shipped organism first unless RUN is given)
 """
 
 import shutil
