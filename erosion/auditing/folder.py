@@ -6,6 +6,7 @@ where it stopped, a finished step is never repeated, and a changed input is neve
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -95,19 +96,8 @@ def opened(path: str | Path, identity: str, described: str) -> Iterator[RunFolde
     if path.is_file():
         raise BadRun(f"{path} is a file: choose a folder for --out.")
     if path.is_dir() and any(path.iterdir()):
-        manifest = path / "manifest.json"
-        if not manifest.is_file() and not (path / ".lock").is_file():
+        if not (path / "manifest.json").is_file() and not (path / ".lock").is_file():
             raise BadRun(f"{path} is not empty and holds no audit: choose another --out.")
-        if manifest.is_file():
-            other = read_manifest(path)
-            begun = any(
-                (path / "results").glob("*.json")
-            )  # without results nothing is lost: steps know their inputs
-            if other.get("identity") != identity and begun:
-                raise BadRun(
-                    f"{path} belongs to another audit ({other.get('described', 'unknown')}), this one is "
-                    f"{described}: choose another --out, or delete it."
-                )
     write_atomically(path / ".gitignore", b"steps/\n.lock\n")
     lock = FileLock(path / ".lock")
     try:
@@ -117,9 +107,28 @@ def opened(path: str | Path, identity: str, described: str) -> Iterator[RunFolde
             f"{path} is being written by another process: wait for it, or choose another --out."
         ) from error
     try:
+        _claim(path, identity, described)
         yield RunFolder(path)
     finally:
         lock.release()
+
+
+def _claim(path: Path, identity: str, described: str) -> None:
+    """Refuse a folder with another audit's results; take over one that never came so far.
+
+    Its steps know their inputs and may stay; its directions do not, and go.
+    """
+    if not (path / "manifest.json").is_file():
+        return
+    other = read_manifest(path)
+    if other.get("identity") == identity:
+        return
+    if any((path / "results").glob("*.json")):
+        raise BadRun(
+            f"{path} belongs to another audit ({other.get('described', 'unknown')}), this one is "
+            f"{described}: choose another --out, or delete it."
+        )
+    shutil.rmtree(path / "directions", ignore_errors=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def audit(
 
 
 def _compute(prepared: Prepared, folder: RunFolder) -> None:
-    """Read every model in turn, then turn what was read into results (results are written as they come)."""
+    """Read every model in turn, then turn what was read into results (written together, when all is read)."""
     config, scored, acts, cells = prepared.config, {}, {}, {}
     directions: dict[Site, Direction] = {}
     fitted: dict[str, Result] = {}

@@ -1,7 +1,7 @@
 """Batches: ids, mask, position ids and spans as one value, planned by length, halved when memory runs out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +143,3 @@ def _fits(job: Callable[[], Any]) -> bool:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return False
-
-
-def rows(batch: Batch) -> Iterator[tuple[int, int, Rendered]]:
-    """Each row with the index of its exchange and the exchange itself."""
-    yield from zip(range(len(batch.index)), batch.index, batch.rendered, strict=True)

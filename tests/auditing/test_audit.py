@@ -227,3 +227,23 @@ def test_a_failed_beginning_does_not_hold_the_folder(
 def test_the_layer_is_selected_on_questions_of_its_own(run: er.Run) -> None:
     chosen = run.result("dimensions")["selected"]
     assert chosen["site"] in chosen["separation"]
+
+
+def test_a_folder_taken_over_keeps_no_direction_of_the_other_audit(
+    contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
+) -> None:
+    out, whole = tmp_path / "run", bench.causal_cell
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "causal_cell", stop)
+    for seed in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            again(out, contrast, seed=seed)
+    monkeypatch.setattr(bench, "causal_cell", whole)
+    options = {"seed": 0, "experiments": ["dimensions"]}
+    again(out, contrast, **options)
+    again(tmp_path / "fresh", contrast, **options)
+    name = "difference-of-means.safetensors"
+    assert (out / "directions" / name).read_bytes() == (tmp_path / "fresh" / "directions" / name).read_bytes()
