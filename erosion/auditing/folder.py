@@ -95,9 +95,9 @@ def opened(path: str | Path, identity: str, described: str) -> Iterator[RunFolde
     path = Path(path)
     if path.is_file():
         raise BadRun(f"{path} is a file: choose a folder for --out.")
-    if path.is_dir() and any(path.iterdir()):
-        if not (path / "manifest.json").is_file() and not (path / ".lock").is_file():
-            raise BadRun(f"{path} is not empty and holds no audit: choose another --out.")
+    ours = (path / "manifest.json").is_file() or (path / ".lock").is_file()
+    if path.is_dir() and any(path.iterdir()) and not ours:
+        raise BadRun(f"{path} is not empty and holds no audit: choose another --out.")
     write_atomically(path / ".gitignore", b"steps/\n.lock\n")
     lock = FileLock(path / ".lock")
     try:
