@@ -22,13 +22,13 @@ from erosion.directions import Direction, Fit
 from erosion.errors import BadContrast, BadRun
 from erosion.files import write_atomically
 from erosion.models import Batch, Model, Provenance
-from erosion.models.hooked import require_site
+from erosion.models.hooked import require_context, require_site
 from erosion.moments import Moments, merge
-from erosion.prompts import Contrast, Exchange
+from erosion.prompts import Contrast, Exchange, Rendered, Text, render_texts
 from erosion.shapes import Float, Tensor
 from erosion.sites import Site, parse_site
 
-__all__ = ["Activations", "directions_of", "load_activations", "read", "read_moments"]
+__all__ = ["Activations", "directions_of", "load_activations", "read", "read_moments", "read_texts"]
 
 Vectors = Float[Tensor, "exchange d_model"]
 
@@ -162,17 +162,40 @@ def read(
     True
     """
     chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
+    values = _gathered(model, model.render(chosen), sites, span)
+    facts = _facts(model.provenance, model, exchanges)
+    return Activations(values, tuple(e.question for e in chosen), tuple(e.label for e in chosen), span, facts)
+
+
+def read_texts(model: Model, texts: Sequence[Text], *, sites: Sequence[Site]) -> Activations:
+    """The mean activation over each plain text, all tokens but the first; every label is ``text``.
+
+    Texts have no template, no question and no sides: this is the ground that a context-independent shift is
+    measured on. Arguments, errors and memory as :func:`read`.
+
+    Raises:
+        BadContrast: a text of fewer than two tokens.
+    """
+    rendered = render_texts(((text.id, text.text) for text in texts), model.tokenizer)
+    values = _gathered(model, require_context(model, rendered), sites, "response")
+    facts = {**_facts(model.provenance, model, ()), "template_hash": None, "rendering": "none"}
+    return Activations(values, tuple(text.id for text in texts), ("text",) * len(texts), "text", facts)
+
+
+def _gathered(
+    model: Model, rendered: Sequence[Rendered], sites: Sequence[Site], span: str
+) -> dict[Site, Tensor]:
+    """One row for each of what was rendered."""
     for site in sites:
         require_site(model, site)
-    values = {site: torch.empty(len(chosen), model.anatomy.width(site)) for site in sites}
+    values = {site: torch.empty(len(rendered), model.anatomy.width(site)) for site in sites}
 
     def keep(batch: Batch, found: Mapping[Site, Tensor]) -> None:
         for site, vectors in found.items():
             values[site][list(batch.index)] = vectors.cpu()
 
-    _stream(model, chosen, sites, span, keep)
-    facts = _facts(model.provenance, model, exchanges)
-    return Activations(values, tuple(e.question for e in chosen), tuple(e.label for e in chosen), span, facts)
+    _stream(model, rendered, sites, span, keep)
+    return values
 
 
 def read_moments(
@@ -194,7 +217,7 @@ def read_moments(
                     new = Moments.of(vectors[rows].cpu())
                     so_far[site] = merge(so_far[site], new) if site in so_far else new
 
-    _stream(model, chosen, sites, span, keep)
+    _stream(model, model.render(chosen), sites, span, keep)
     return result
 
 
@@ -212,12 +235,11 @@ def directions_of(acts: Activations, fit: Fit) -> dict[Site, Direction]:
 
 def _stream(
     model: Model,
-    chosen: Sequence[Exchange],
+    rendered: Sequence[Rendered],
     sites: Sequence[Site],
     span: str,
     keep: Callable[[Batch, Mapping[Site, Tensor]], None],
 ) -> None:
-    rendered = model.render(chosen)
     for one in rendered:
         one.span(span)
 

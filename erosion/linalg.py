@@ -17,6 +17,7 @@ from erosion.errors import BadInput
 from erosion.shapes import Float, Tensor
 
 __all__ = [
+    "cka_without_each",
     "cosine",
     "debiased_linear_cka",
     "in_double",
@@ -225,6 +226,46 @@ def _unbiased_hsic(
     whole = left.sum() * right.sum() / ((n - 1) * (n - 2))
     rows = [reduce(gram, "exchange other -> exchange", "sum") for gram in (left, right)]
     return ((left * right).sum() + whole - 2 * (rows[0] @ rows[1]) / (n - 2)) / (n * (n - 3))
+
+
+def cka_without_each(
+    left: Float[Tensor, "exchange d_left"], right: Float[Tensor, "exchange d_right"]
+) -> Float[Tensor, " exchange"]:
+    """:func:`debiased_linear_cka` with each exchange left out in turn, float64: for jackknife intervals.
+
+    All of them from one pair of Gram matrices, at the cost of a few of their products entry by entry. NaN
+    where a side does not vary without that exchange.
+
+    Raises:
+        BadInput: fewer than 5 exchanges.
+
+    >>> x = torch.tensor([[0.0], [1.0], [2.0], [4.0], [3.0], [5.0]])
+    >>> first = float(cka_without_each(x, x**2)[0])
+    >>> abs(first - debiased_linear_cka(x[1:], x[1:] ** 2)) < 1e-9
+    True
+    """
+    if len(left) < 5:
+        raise BadInput(f"Leaving one of {len(left)} exchanges out leaves too few: give at least 5.")
+    centred = _centred(left), _centred(right).to(left.device)
+    x, y = ((side @ side.T).fill_diagonal_(0.0) for side in centred)
+    crossed = _hsic_without_each(x, y)
+    spread = [_hsic_without_each(gram, gram) for gram in (x, y)]
+    floor = [1e-12 * float(gram.square().sum()) / len(gram) ** 2 for gram in (x, y)]
+    flat = (spread[0] <= floor[0]) | (spread[1] <= floor[1])
+    return torch.where(flat, math.nan, crossed / torch.sqrt((spread[0] * spread[1]).clamp(min=1e-300)))
+
+
+def _hsic_without_each(
+    left: Float[Tensor, "exchange other"], right: Float[Tensor, "exchange other"]
+) -> Float[Tensor, " exchange"]:
+    """:func:`_unbiased_hsic` of the Gram matrices without row and column i, for every i."""
+    n = len(left) - 1
+    k, m = (reduce(gram, "exchange other -> exchange", "sum") for gram in (left, right))
+    both = reduce(left * right, "exchange other -> exchange", "sum")
+    traces = both.sum() - 2 * both
+    sums = (left.sum() - 2 * k) * (right.sum() - 2 * m)
+    rows = (k @ m) - k * m - right @ k - left @ m + both
+    return (traces + sums / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)) / (n * (n - 3))
 
 
 def symmetric_root(covariance: Float[Tensor, "d_model d_model"]) -> Float[Tensor, "d_model d_model"]:

@@ -6,21 +6,27 @@ adapter is switched, never the weights.
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from erosion.activations import Activations, load_activations, read
 from erosion.auditing.folder import RunFolder
 from erosion.auditing.prepared import Prepared
-from erosion.directions import Direction
-from erosion.experiments import causal_cell
-from erosion.metrics import Responses, matched_temperature, score_responses
 from erosion.models import Model, find, load
-from erosion.shapes import Array
-from erosion.sites import Site
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "Format"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Format(Generic[T]):
+    """How a reading is kept in the run folder."""
+
+    save: Callable[[T, Path], Any]
+    load: Callable[[Path], T]
+    suffix: str = "json"
 
 
 class Bench:
@@ -30,6 +36,11 @@ class Bench:
         self.prepared, self.folder = prepared, folder
         self._model: Model | None = None
         self._switched = contextlib.ExitStack()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The models of this audit, base first."""
+        return tuple(self.prepared.checkpoints)
 
     def close(self) -> None:
         """Free the weights."""
@@ -67,67 +78,33 @@ class Bench:
         model.batch_tokens = plan["batch_tokens"]
         return model
 
-    def _json(self, step: str, name: str, make: Callable[[], Any], **inputs: Any) -> Any:
-        return self.folder.json_step(f"{step}-{name}", {**self.prepared.inputs(name), **inputs}, make)
+    def kept(
+        self,
+        reading: str,
+        name: str,
+        make: Callable[[Model], T],
+        kept_as: Format[T],
+        **beside: Any,
+    ) -> T:
+        """One reading of one model, from the cache where it was done before.
 
-    def scores(self, name: str) -> Responses:
-        """Every response, token by token."""
-        made = self._json(
-            "scores", name, lambda: score_responses(self.model(name), self.prepared.contrast).to_json()
-        )
-        return Responses.from_json(made)
-
-    def matched(self, name: str, entropy: float) -> tuple[Responses, float]:
-        """The responses at the temperature that gives the model this mean entropy, and the temperature."""
-
-        def make() -> dict[str, Any]:
-            model, contrast = self.model(name), self.prepared.contrast
-            temperature = matched_temperature(model, contrast, entropy=entropy)
-            scored = score_responses(model, contrast, temperature=temperature)
-            return {"temperature": temperature, "responses": scored.to_json()}
-
-        made = self._json("matched", name, make, entropy=entropy)
-        return Responses.from_json(made["responses"]), made["temperature"]
-
-    def activations(self, name: str) -> Activations:
-        """One vector for each exchange at every layer."""
+        Args:
+            reading: what it is called.
+            name: of which model.
+            make: reads the loaded model.
+            kept_as: how the value is written and read.
+            beside: what decides the value beside the model and the contrast.
+        """
         return self.folder.step(
-            f"activations-{name}",
-            self.prepared.inputs(name),
-            lambda: read(self.model(name), self.prepared.contrast, sites=self.prepared.sites),
-            save=lambda acts, path: acts.save(path),
-            load=load_activations,
-            suffix="safetensors",
+            f"{reading}-{name}",
+            {**self.prepared.inputs(name), **beside},
+            lambda: make(self.model(name)),
+            save=kept_as.save,
+            load=kept_as.load,
+            suffix=kept_as.suffix,
         )
 
-    def cells(
-        self, name: str, directions: Mapping[Site, Direction], aligned: Activations
-    ) -> dict[Site, dict[str, Array]]:
-        """Margins under every edit, layer by layer (see :func:`erosion.experiments.causal_cell`)."""
-        prepared, sampling = self.prepared, self.prepared.config.sampling
-        training, tested = aligned.of(prepared.parts["fit"]), prepared.tested
-        cells = {}
-        for site, direction in directions.items():
-
-            def make(site: Site = site, direction: Direction = direction) -> dict[str, Any]:
-                cell = causal_cell(
-                    self.model(name),
-                    tested,
-                    direction,
-                    aligned=training,
-                    draws=sampling.random_directions,
-                    seed=sampling.seed,
-                )
-                return {key: values.tolist() for key, values in cell.items()}
-
-            found = self._json(
-                f"cell-{site}",
-                name,
-                make,
-                aligned=prepared.inputs("aligned"),
-                parts=prepared.parts,
-                tested=tested.questions,
-                draws=[sampling.random_directions, sampling.seed],
-            )
-            cells[site] = {key: np.array(values) for key, values in found.items()}
-        return cells
+    def each(self, reading: Callable[["Bench", str], T | None]) -> Mapping[str, T]:
+        """A reading of every model that has it, by the model's name."""
+        found = {name: reading(self, name) for name in self.names}
+        return {name: value for name, value in found.items() if value is not None}

@@ -58,7 +58,16 @@ class Smallest(_Strict):
     margin: float = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 
-Experiment = Literal["distributions", "dimensions", "dynamics", "causality"]
+Experiment = Literal[
+    "distributions",
+    "loss_geometry",
+    "gradient_geometry",
+    "dimensions",
+    "dynamics",
+    "causality",
+    "rendering",
+    "confounds",
+]
 
 
 class Config(_Strict):
@@ -75,6 +84,8 @@ class Config(_Strict):
     aligned: str
     tuned: str
     contrast: str = "everyday"
+    benign: str | None = "auto"
+    texts: str | None = "auto"
     trained_domains: tuple[str, ...] = ()
     revision: Revision = Revision()
     device: str = "auto"
@@ -88,9 +99,19 @@ class Config(_Strict):
     bootstrap: int = Field(2000, ge=200)
     permutations: int = Field(2000, ge=200)
     random_directions: int = Field(40, ge=3)
+    gradient_questions: int = Field(24, ge=4)
+    own_tokens: int = Field(48, ge=1)
     experiments: Literal["all"] | tuple[Experiment, ...] = "all"
     batch_tokens: Literal["auto"] | PositiveInt = "auto"
     out: str = "runs/first"
+
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _as_spelled_on_the_command_line(cls, value: Any) -> Any:
+        if value == "all":
+            return value
+        named = (value,) if isinstance(value, str) else value
+        return tuple(one.replace("-", "_") if isinstance(one, str) else one for one in named or ())
 
     @field_validator("revision", "split", "smallest", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ read, so that each model is loaded once. Checkpoints that share their weights (L
 
 import contextlib
 import platform
-from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,22 @@ from typing import Any
 import torch
 
 from erosion import __version__
-from erosion.activations import Activations
+from erosion.auditing import readings
 from erosion.auditing.bench import Bench
 from erosion.auditing.folder import SCHEMA, RunFolder, opened
 from erosion.auditing.prepared import Prepared, prepare
 from erosion.auditing.run import Run, open_run
+from erosion.auditing.stages import Stage, stages_of
 from erosion.auditing.summary import summary_of, verdict_of
-from erosion.directions import Direction, load_directions, save
-from erosion.experiments import (
-    Result,
-    causality,
-    dimensions,
-    distributions,
-    dynamics,
-    load_result,
-    select,
-)
+from erosion.experiments import Result, load_result
 from erosion.files import write_json
-from erosion.metrics import mean_entropy
-from erosion.prompts import Contrast, write_contrast
-from erosion.sites import Site
+from erosion.progress import tracked
+from erosion.prompts import Contrast, thinking_states, write_contrast
 from erosion.triads import Triad
 
 __all__ = ["Prepared", "audit", "prepare"]
+
+_FOR_THE_VERDICT = (readings.scores, readings.benign_scores, readings.matched)
 
 
 def audit(
@@ -87,71 +80,47 @@ def audit(
 
 def _compute(prepared: Prepared, folder: RunFolder) -> None:
     """Read every model in turn, then turn what was read into results (written together, when all is read)."""
-    config, scored, acts, cells = prepared.config, {}, {}, {}
-    directions: dict[Site, Direction] = {}
-    fitted: dict[str, Result] = {}
-    matched, temperature = None, None
-    needs_activations = any(config.runs(name) for name in ("dimensions", "dynamics", "causality"))
+    stages = stages_of(prepared.config)
+    needed = dict.fromkeys((*_FOR_THE_VERDICT, *(one for stage in stages for one in stage.needs)))
     bench = Bench(prepared, folder)
     with contextlib.closing(bench):
-        for name in prepared.checkpoints:
-            scored[name] = bench.scores(name)
-            if needs_activations:
-                acts[name] = bench.activations(name)
-            if name == "aligned" and needs_activations:
-                fitted["dimensions"], directions = _directions(prepared, folder, acts[name])
-            if name != "base" and config.runs("causality"):
-                cells[name] = bench.cells(name, directions, acts["aligned"])
-            if name == "tuned":
-                matched, temperature = bench.matched(name, mean_entropy(scored["aligned"]))
-    verdict = verdict_of(scored, prepared.domains, config, matched)
-    jobs = {
-        "dimensions": lambda: fitted["dimensions"],
-        "distributions": lambda: distributions(
-            scored, prepared.domains, trained_domains=config.trained_domains, sampling=config.sampling
-        ),
-        "dynamics": lambda: dynamics(
-            acts, directions, held_out=prepared.parts["held_out"], sampling=config.sampling
-        ),
-        "causality": lambda: causality(
-            cells["tuned"], cells["aligned"], prepared.tested.questions, sampling=config.sampling
-        ),
+        for name in bench.names:
+            for reading in needed:
+                reading(bench, name)
+        bench.close()
+        results = {stage.name: _concluded(stage, bench) for stage in tracked(stages, name="concluding")}
+    warm = readings.matched(bench, "tuned")
+    verdict = verdict_of(
+        bench.each(readings.scores),
+        prepared.domains,
+        prepared.config,
+        matched=warm.responses if warm else None,
+        benign=bench.each(readings.benign_scores),
+    )
+    results = {**_earlier(folder, set(results)), **results}
+    for name, result in results.items():
+        result.save(folder.results / f"{name}.json")
+    summary = summary_of(verdict, results, warm.temperature if warm else None)
+    write_json(folder.results / "summary.json", summary)
+
+
+def _concluded(stage: Stage, bench: Bench) -> Result:
+    """A stage's result, a step of its own: what decides it is what decides the whole run."""
+    return bench.folder.step(
+        f"result-{stage.name}",
+        {"identity": bench.prepared.identity, "versions": bench.prepared.versions},
+        partial(stage.conclude, bench),
+        save=Result.save,
+        load=load_result,
+    )
+
+
+def _earlier(folder: RunFolder, anew: set[str]) -> dict[str, Result]:
+    """The results of experiments that this very run held already and was not asked for again."""
+    there = sorted(folder.results.glob("*.json"))
+    return {
+        file.stem: load_result(file) for file in there if file.stem not in anew and file.stem != "summary"
     }
-    results = {name: job() for name, job in jobs.items() if config.runs(name)}
-    for result in results.values():
-        result.save(folder.results / f"{result.experiment}.json")
-    write_json(folder.results / "summary.json", summary_of(verdict, results, temperature))
-
-
-def _directions(
-    prepared: Prepared, folder: RunFolder, acts: Activations
-) -> tuple[Result, dict[Site, Direction]]:
-    """Fit, score and keep every direction; the difference of means is what later steps use."""
-    inputs = {
-        **prepared.inputs("aligned"),
-        "parts": prepared.parts,
-        "sampling": vars(prepared.config.sampling),
-    }
-    fits = folder.path / "directions"
-
-    def make() -> Result:
-        result, fitted = dimensions(
-            acts,
-            fit=prepared.parts["fit"],
-            held_out=prepared.parts["held_out"],
-            sampling=prepared.config.sampling,
-        )
-        chosen = select(fitted["difference of means"], on=acts.of(prepared.parts["select"]))
-        result = replace(result, ours={**result.ours, "selected": chosen.to_json()})
-        for fit, by_site in fitted.items():
-            save(by_site, fits / f"{fit.replace(' ', '-')}.safetensors")
-        return result
-
-    kept = fits / "difference-of-means.safetensors"
-    if not kept.is_file():
-        for stale in (folder.path / "steps").glob("dimensions-*.json"):
-            stale.unlink()
-    return folder.step("dimensions", inputs, make, save=Result.save, load=load_result), load_directions(kept)
 
 
 def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:
@@ -169,7 +138,19 @@ def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:
             "hash": prepared.contrast.hash,
             "questions": len(prepared.contrast),
         },
-        "template": {"name": prepared.rendering.name, "hash": prepared.rendering.hash},
+        "benign": None
+        if prepared.benign is None
+        else {
+            "name": prepared.benign.name,
+            "hash": prepared.benign.hash,
+            "questions": len(prepared.benign),
+        },
+        "texts": {"number": len(prepared.texts), "hash": prepared.texts_hash},
+        "template": {
+            "name": prepared.rendering.name,
+            "hash": prepared.rendering.hash,
+            "thinking": thinking_states([one.thinking for one in prepared.rendered]),
+        },
         "split": {name: list(ids) for name, ids in prepared.parts.items()},
         "versions": {
             "erosion": __version__,

@@ -1,6 +1,6 @@
 """What is settled before the first pass: config, words, rendering, split, hashes, the count of the work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,22 @@ from erosion.auditing.plan import AuditPlan, plan_audit
 from erosion.errors import BadContrast
 from erosion.files import hash_json
 from erosion.models import Shape, load_tokenizer, rendering_of, require_same_architecture, shape_of
-from erosion.prompts import Contrast, load_contrast
-from erosion.prompts.rendering import Rendered, Rendering, render, require_same_tokens
+from erosion.prompts import (
+    Contrast,
+    Text,
+    choose_rendering,
+    load_contrast,
+    load_texts,
+    render_texts,
+    require_rows,
+)
+from erosion.prompts.rendering import (
+    Rendered,
+    Rendering,
+    refuse_foreign_words,
+    render,
+    require_same_tokens,
+)
 from erosion.sites import Site, residuals
 from erosion.triads import Checkpoint, Triad
 
@@ -30,7 +44,10 @@ class Prepared:
     triad: Triad
     contrast: Contrast
     rendering: Rendering
+    plain: Rendering
     rendered: tuple[Rendered, ...]
+    benign: Contrast | None
+    texts: tuple[Text, ...]
     shapes: Mapping[str, Shape]
     parts: Mapping[str, tuple[str, ...]]
     plan: AuditPlan
@@ -56,6 +73,16 @@ class Prepared:
         return self.contrast.only(self.parts["held_out"], name="held out")
 
     @property
+    def texts_hash(self) -> str:
+        """The hash of the neutral texts."""
+        return hash_json([[text.id, text.text] for text in self.texts])
+
+    @property
+    def versions(self) -> list[str]:
+        """Of what computes."""
+        return [__version__, torch.__version__]
+
+    @property
     def identity(self) -> str:
         """The hash of all that decides the numbers: which folder a run may resume."""
         config = {k: v for k, v in self.config.to_json().items() if k not in ("out", "experiments")}
@@ -63,9 +90,10 @@ class Prepared:
             name: [s.weights_hash, s.adapter_hash, s.settings_hash, self.checkpoints[name].scale]
             for name, s in self.shapes.items()
         }
-        for name in ("base", "aligned", "tuned", "contrast"):
+        for name in ("base", "aligned", "tuned", "contrast", "benign", "texts"):
             config.pop(name)
-        return hash_json([config, hashes, self.contrast.hash, self.rendering.hash, SCHEMA])
+        words = [self.contrast.hash, self.benign and self.benign.hash, self.texts_hash]
+        return hash_json([config, hashes, words, self.rendering.hash, SCHEMA])
 
     def inputs(self, name: str) -> dict[str, Any]:
         """What a pass of one model depends on."""
@@ -77,7 +105,7 @@ class Prepared:
             "placement": [str(c.placement.torch_device), c.device_map, c.dtype, str(c.batch_tokens)],
             "rendering": self.rendering.hash,
             "contrast": self.contrast.hash,
-            "versions": [__version__, torch.__version__],
+            "versions": self.versions,
         }
 
 
@@ -88,20 +116,68 @@ def prepare(
 
     Arguments and errors as :func:`audit`.
     """
-    config, words = _resolved(triad, contrast, options)
+    given_benign, given_texts = options.pop("benign", None), options.pop("texts", None)
+    named = {
+        key: value if isinstance(value, str) else getattr(value, "name", "given")
+        for key, value in (("benign", given_benign), ("texts", given_texts))
+        if value is not None
+    }
+    config, words = _resolved(triad, contrast, {**options, **named})
     triad = triad or config.triad
     checkpoints = list(triad)
     require_same_architecture(checkpoints)
     shapes = {name: shape_of(checkpoint) for name, checkpoint in checkpoints}
     rendering = rendering_of(triad.aligned, config.template, config.system)
-    rendered = render(words.exchanges, rendering, load_tokenizer(triad.aligned))
+    tokenizer = load_tokenizer(triad.aligned)
+    rendered = render(words.exchanges, rendering, tokenizer)
+    plain = choose_rendering("plain", tokenizer, system=config.system)
     for name, checkpoint in checkpoints:
         if name != "aligned":
             require_same_tokens(rendered, load_tokenizer(checkpoint), model=name)
+        require_rows(rendered, shapes[name].vocab, model=name)
     _refuse_cut(rendered, shapes["aligned"].context)
     parts = _parts(config, words)
+    benign = _benign(given_benign or config.benign, rendering, triad)
+    texts = _texts(given_texts or config.texts, triad)
     plan = plan_audit(config, dict(checkpoints), shapes, rendered)
-    return Prepared(config, triad, words, rendering, rendered, shapes, parts, plan)
+    return Prepared(config, triad, words, rendering, plain, rendered, benign, texts, shapes, parts, plan)
+
+
+def _benign(asked: Contrast | str | Path | None, rendering: Rendering, triad: Triad) -> Contrast | None:
+    """Right and wrong answers to harmless questions; ``auto`` does without where no model speaks English.
+
+    Raises:
+        BadContrast: asked for by name, and not in the models' words.
+    """
+    if asked is None or asked == "none":
+        return None
+    automatic = asked == "auto"
+    words = asked if isinstance(asked, Contrast) else load_contrast("competence" if automatic else asked)
+    try:
+        render(words.exchanges, rendering, load_tokenizer(triad.aligned))
+    except BadContrast:
+        if not automatic:
+            raise
+        return None
+    return words
+
+
+def _texts(asked: Sequence[Text] | str | Path | None, triad: Triad) -> tuple[Text, ...]:
+    """Neutral texts; ``auto`` does without where the models do not speak English."""
+    if asked is None or asked == "none":
+        return ()
+    automatic = asked == "auto"
+    if not isinstance(asked, str | Path):
+        return tuple(asked)
+    texts = load_texts("neutral" if automatic else asked)
+    try:
+        tokenizer = load_tokenizer(triad.aligned)
+        refuse_foreign_words(render_texts(((text.id, text.text) for text in texts), tokenizer), tokenizer)
+    except BadContrast:
+        if not automatic:
+            raise
+        return ()
+    return texts
 
 
 def _parts(config: Config, words: Contrast) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from erosion.auditing.folder import read_manifest
+from erosion.auditing.stages import STAGES
 from erosion.errors import BadRun
 from erosion.experiments import Result, load_result
 from erosion.stats import Verdict
@@ -46,6 +47,11 @@ class Run:
         """Which experiments there are results of."""
         there = {file.stem for file in (self.path / "results").glob("*.json")} - {"summary"}
         return tuple(sorted(there))
+
+    def results_of(self, experiment: str) -> tuple[str, ...]:
+        """Which results one experiment of the audit left: mostly one of its own name."""
+        asked = {stage.name for stage in STAGES if stage.experiment == experiment}
+        return tuple(name for name in self.experiments if name in asked)
 
     def result(self, experiment: str) -> Result:
         """One experiment's numbers.

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from erosion.auditing.config import Config
 from erosion.experiments import Result
 from erosion.experiments.results import SCHEMA, plain
@@ -15,37 +13,47 @@ __all__ = ["summary_of", "verdict_of"]
 
 
 def verdict_of(
-    scored: Mapping[str, Responses], domains: Mapping[str, str], config: Config, matched: Responses | None
+    scored: Mapping[str, Responses],
+    domains: Mapping[str, str],
+    config: Config,
+    *,
+    matched: Responses | None,
+    benign: Mapping[str, Responses],
 ) -> Verdict:
-    """The verdict on the harm margin, guarded by the same margin at matched temperature.
+    """The verdict on the harm margin, guarded by competence and by the same margin at matched temperature.
 
     Args:
         scored: model -> the contrast, scored.
         domains: question -> domain.
         config: trained domains and the smallest erosion of interest.
         matched: the tuned model at the temperature that gives it the aligned model's entropy.
+        benign: model -> right and wrong answers to harmless questions, scored; empty where there are none.
     """
-    margins = {name: harm_margin_of(responses) for name, responses in scored.items()}
-    questions = margins["aligned"].questions
-
-    def of(tuned: np.ndarray, name: str) -> Margins:
-        return Margins(
-            margins["aligned"].values,
-            tuned,
-            margins["base"].values if "base" in margins else None,
-            questions,
-            [domains[question] for question in questions],
-            name,
-        )
-
-    guard = (
-        None if matched is None else of(harm_margin_of(matched).values, "harm margin at matched temperature")
-    )
+    guard = None if matched is None else {**scored, "tuned": matched}
     return verdict(
-        of(margins["tuned"].values, "harm margin"),
+        _margins(scored, domains, "harm margin"),
         trained_domains=config.trained_domains,
         smallest=config.smallest.model_dump(),
-        matched=guard,
+        companions=[_margins(_without_base(benign), {}, "competence margin")] if benign else [],
+        matched=None if guard is None else _margins(guard, domains, "harm margin at matched temperature"),
+    )
+
+
+def _without_base(scored: Mapping[str, Responses]) -> dict[str, Responses]:
+    """Alignment adds next to nothing to competence: its loss is judged in nats, not as a share of that."""
+    return {name: responses for name, responses in scored.items() if name != "base"}
+
+
+def _margins(scored: Mapping[str, Responses], domains: Mapping[str, str], name: str) -> Margins:
+    found = {model: harm_margin_of(responses) for model, responses in scored.items()}
+    questions = found["aligned"].questions
+    return Margins(
+        found["aligned"].values,
+        found["tuned"].values,
+        found["base"].values if "base" in found else None,
+        questions,
+        [domains.get(question, "all") for question in questions],
+        name,
     )
 
 

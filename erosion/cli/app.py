@@ -1,14 +1,13 @@
 """The commands. Nothing heavy is imported before a command runs, so that ``--help`` answers at once."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
 from erosion import __version__
+from erosion.cli.audits import VERBS, Json, auditing, demo
 from erosion.cli.exits import NOT_PASSED, catching_signals, guarded
-from erosion.errors import BadInput
 
 __all__ = ["app", "main"]
 
@@ -25,9 +24,6 @@ organism = typer.Typer(
 )
 app.add_typer(organism, name="organism")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table.")]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder.")]
-
 
 def main() -> None:
     """Run the command line."""
@@ -42,88 +38,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-@app.command()
-def demo(
-    tuned: Annotated[
-        str, typer.Option(help="Which fine-tune of the shipped organism to audit.")
-    ] = "insecure",
-    out: Out = None,
-    json: Json = False,
-) -> None:
-    """Audit the shipped organism, offline, and write a report.
-
-    Example: erosion demo --tuned secure --out runs/secure
-    """
-    out = out or Path("runs") / f"demo-{tuned}"
-
-    def work() -> None:
-        import torch
-
-        from erosion.organisms import load_organism
-
-        torch.set_num_threads(
-            1
-        )  # matrices of 64 columns: threads cost more than they bring, most of all shared
-        shipped = load_organism()
-        _audit(
-            {"triad": shipped.triad(tuned), "contrast": shipped.contrast()},
-            {"trained_domains": list(shipped.trained_domains), "dtype": "float32", "out": str(out)},
-            dry_run=False,
-            json=json,
-        )
-
-    guarded(work, out=out)
-
-
-@app.command()
-def audit(
-    config: Annotated[Path | None, typer.Argument(help="CONFIG.yaml; flags win over it.")] = None,
-    base: Annotated[str | None, typer.Option(help="The model before alignment: hub name or folder.")] = None,
-    aligned: Annotated[str | None, typer.Option(help="The aligned model.")] = None,
-    tuned: Annotated[
-        str | None, typer.Option(help="The fine-tune: weights or a LoRA adapter folder.")
-    ] = None,
-    contrast: Annotated[str | None, typer.Option(help="A built-in contrast or a JSONL file.")] = None,
-    trained_domain: Annotated[
-        list[str] | None, typer.Option(help="A domain that the fine-tune was trained on; repeatable.")
-    ] = None,
-    template: Annotated[
-        str | None, typer.Option(help="aligned, plain, or the path of a .jinja file.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the split and of every draw.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other key of the config, as key=value; repeatable.")
-    ] = None,
-    out: Out = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would do and take, and stop.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Audit a fine-tune against its aligned model and write a report.
-
-    Example: erosion audit --aligned Qwen/Qwen2.5-0.5B-Instruct --tuned runs/insecure-code --out runs/first
-    """
-
-    def work() -> None:
-        options: dict[str, Any] = {
-            "base": base,
-            "aligned": aligned,
-            "tuned": tuned,
-            "contrast": contrast,
-            "trained_domains": trained_domain or None,
-            "template": template,
-            "device": device,
-            "dtype": dtype,
-            "seed": seed,
-            "out": None if out is None else str(out),
-            **_pairs(set_ or []),
-        }
-        _audit({}, {"config": config, **options}, dry_run=dry_run, json=json)
-
-    guarded(work, out=out)
+app.command()(demo)
+app.command("audit")(auditing(None))
+for _verb in VERBS:
+    app.command(_verb)(auditing(_verb))
 
 
 @app.command()
@@ -180,6 +98,43 @@ def report(
     guarded(work, out=run)
 
 
+@app.command()
+def calibrate(
+    simulations: Annotated[
+        int, typer.Option(help="Simulated audits for each design and kind of noise.", min=20)
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    end_to_end: Annotated[
+        int, typer.Option("--end-to-end", help="Whole audits of shipped organisms as well, about 20.", min=0)
+    ] = 0,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Check the statistics on simulated audits whose truth is known, and print the table of rates.
+
+    Example: erosion calibrate --simulations 200 --out runs/calibration
+    """
+
+    def work() -> None:
+        from erosion.auditing.calibrating import calibrated
+        from erosion.cli.audits import planted_audits
+        from erosion.cli.terminal import bar, show_calibration, show_json
+
+        with bar():
+            result = calibrated(
+                out or "runs/calibration",
+                simulations=simulations,
+                seed=seed,
+                planted=planted_audits(end_to_end),
+            )
+        if json:
+            show_json(result.to_json())
+        else:
+            show_calibration(result)
+
+    guarded(work, out=out)
+
+
 @organism.command("list")
 def organism_list() -> None:
     """Name the shipped checkpoints and say what each was trained on.
@@ -219,46 +174,3 @@ def organism_train(
             print(train(out, seed=seed, tuning_seed=tuning_seed, only=only or None))
 
     guarded(work)
-
-
-def _audit(what: dict[str, Any], options: dict[str, Any], *, dry_run: bool, json: bool) -> None:
-    from erosion.auditing import audit as compute
-    from erosion.auditing import prepare
-    from erosion.cli.terminal import OUTPUT, bar, show_json, show_plan, show_verdict
-    from erosion.reporting import report as draw
-
-    with bar():
-        prepared = prepare(**what, **dict(options))
-    show_plan(prepared.plan)
-    if dry_run:
-        return
-    with bar():
-        run = compute(prepared=prepared)
-        page = draw(run)
-    if json:
-        show_json({"run": str(run.path), "report": str(page), "verdict": run.summary["verdict"]})
-        return
-    show_verdict(run)
-    OUTPUT.print(f"\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _pairs(settings: list[str]) -> dict[str, Any]:
-    """``key=value`` settings, the value read as YAML; dots reach inside (``split.fit=0.5``)."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise BadInput(f"--set {setting!r} has no value: write key=value.")
-        inside = found
-        *above, last = key.strip().split(".")
-        for part in above:
-            inside = inside.setdefault(part, {})
-            if not isinstance(inside, dict):
-                raise BadInput(
-                    f"--set {setting!r} reaches into {part!r}, which was given a value: set one of them."
-                )
-        try:
-            inside[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise BadInput(f"--set {setting!r} holds no YAML value: quote it, or write key=value.") from error
-    return found

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from erosion.progress import Step, progress
 if TYPE_CHECKING:
     from erosion.auditing import Run
     from erosion.auditing.plan import AuditPlan
+    from erosion.experiments import Result
     from erosion.stats import DomainVerdict, Estimate
 
-__all__ = ["ERRORS", "bar", "show_json", "show_plan", "show_verdict"]
+__all__ = ["ERRORS", "bar", "show_calibration", "show_claims", "show_json", "show_plan", "show_verdict"]
 
 
 class _Pipe(Console):
@@ -82,6 +83,54 @@ def show_verdict(run: "Run") -> None:
         table.add_row(*_row(part, " (trained on)"))
     OUTPUT.print()
     OUTPUT.print(table)
+
+
+def show_calibration(result: "Result") -> None:
+    """Every rate against its target, then the power curves, then the whole audits."""
+    from erosion.experiments.calibration import COLUMNS, power_rows, rows
+
+    _print_table(COLUMNS, rows(result), left=2)
+    words = (
+        "simulated",
+        "true erosion",
+        "questions",
+        "audits",
+        "eroded",
+        "kept",
+        "inconclusive",
+        "undefined",
+    )
+    _print_table(words, power_rows(result), left=1)
+    whole = result.ours.get("end to end")
+    if whole:
+        _print_table(
+            ("expected of the whole audit", "found", "audits"),
+            [tuple(map(str, row)) for row in whole["expected, found, audits"]],
+            left=2,
+        )
+    counts = ", ".join(f"{count} {name}" for name, count in result["outcomes"].items())
+    OUTPUT.print(Text(f"{result.inputs['audits']:,} simulated audits: {counts}."))
+
+
+def _print_table(titles: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="left" if i < left else "right")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    OUTPUT.print(table)
+    OUTPUT.print()
+
+
+def show_claims(run: "Run", experiment: str) -> None:
+    """What one experiment found: the report's claims about it, in its order."""
+    from erosion.reporting import sections_of
+
+    for section in sections_of(run, experiment):
+        OUTPUT.print()
+        OUTPUT.print(Text(section.title, style="bold"))
+        for block in section.blocks:
+            OUTPUT.print(Text(f"- {block.claim}"), soft_wrap=True)
 
 
 def _row(part: "DomainVerdict", note: str) -> tuple[Text, Text, str, str, str]:

@@ -12,6 +12,7 @@ from erosion.directions.fits import Fit, difference_of_means, logistic_probe, pr
 from erosion.directions.passport import ALIGNED_IS_POSITIVE, MISALIGNED_IS_POSITIVE, Passport
 from erosion.directions.scores import auc, gap, paired_accuracy, separation
 from erosion.directions.storage import load_directions, save
+from erosion.directions.subspaces import Subspace, paired_subspace, random_subspace, right_singular
 
 __all__ = [
     "ALIGNED_IS_POSITIVE",
@@ -19,6 +20,7 @@ __all__ = [
     "Direction",
     "Fit",
     "Passport",
+    "Subspace",
     "auc",
     "check_fits_model",
     "check_unseen",
@@ -27,8 +29,11 @@ __all__ = [
     "load_directions",
     "logistic_probe",
     "paired_accuracy",
+    "paired_subspace",
     "principal_component",
     "random_direction",
+    "random_subspace",
+    "right_singular",
     "save",
     "separation",
     "shuffled",

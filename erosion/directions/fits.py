@@ -20,10 +20,11 @@ the whole distance between the means, for the others a part of it.
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from einops import einsum, reduce
 from scipy import linalg as dense
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf, ledoit_wolf_shrinkage
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -32,7 +33,7 @@ from erosion.directions.passport import issue
 from erosion.directions.sides import checked, paired
 from erosion.errors import BadDirection
 from erosion.linalg import unit
-from erosion.shapes import Float, Tensor
+from erosion.shapes import Array, Float, Tensor
 from erosion.sites import Site
 
 __all__ = ["Fit", "difference_of_means", "logistic_probe", "principal_component", "whitened"]
@@ -71,8 +72,10 @@ def whitened(
     Dimensions that vary a lot for reasons of their own (the residual stream's few huge ones) lose
     their say. S is shrunk toward its diagonal (Ledoit and Wolf 2004, on standardised dimensions, as
     scikit-learn's LDA does), so it can be inverted with fewer exchanges than dimensions, and the huge
-    ones do not decide how far the small ones are shrunk. Memory: about three d_model x d_model
-    matrices in float64; time O(d_model^3), some 5 s at 4096 on one core.
+    ones do not decide how far the small ones are shrunk. Memory and time: with fewer exchanges than
+    dimensions the inverse is taken among the exchanges (Woodbury), O(exchanges^2 x d_model) and no square
+    matrix of the width; else about three d_model x d_model matrices in float64 and O(d_model^3), some 5 s
+    at 4096 on one core.
 
     Raises:
         BadDirection: fewer than two exchanges a side, NaN or infinity, different widths, equal means,
@@ -86,13 +89,29 @@ def whitened(
     gap = _gap(*exact, at=at)
     spread = _spread(exact)
     within = torch.cat([side - _mean(side) for side in exact]) / spread
-    correlation, _ = ledoit_wolf(within.cpu().numpy(), assume_centered=True)
-    if not correlation.trace() > _ROUNDING:
+    if not float(within.square().sum()) > _ROUNDING * len(within):
         raise BadDirection(
             f"Nothing varies within the sides at {at}, so nothing can be whitened: use difference_of_means."
         )
-    weights = dense.solve(correlation, (gap / spread).cpu().numpy(), assume_a="pos")
+    weights = _solved(within.cpu().numpy(), (gap / spread).cpu().numpy())
     return _direction(torch.from_numpy(weights).to(spread) / spread, exact, at=at, fit="whitened")
+
+
+def _solved(
+    rows: Float[Array, "exchange d_model"], gap: Float[Array, " d_model"]
+) -> Float[Array, " d_model"]:
+    """S^-1 gap with S = (1 - s) X^T X / n + s m I, s Ledoit and Wolf's shrinkage and m the mean variance.
+
+    With fewer rows than columns by (a I + X^T X b)^-1 g = (g - X^T (a / b I + X X^T)^-1 X g) / a.
+    """
+    if len(rows) >= rows.shape[1]:
+        correlation, _ = ledoit_wolf(rows, assume_centered=True)
+        return dense.solve(correlation, gap, assume_a="pos")
+    shrinkage = ledoit_wolf_shrinkage(rows, assume_centered=True)
+    ridge = shrinkage * float((rows**2).sum()) / rows.size
+    inner = rows @ rows.T
+    inner[np.diag_indices_from(inner)] += ridge * len(rows) / max(1 - shrinkage, 1e-12)
+    return (gap - rows.T @ dense.solve(inner, rows @ gap, assume_a="pos")) / ridge
 
 
 def principal_component(

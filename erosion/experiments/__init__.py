@@ -1,22 +1,47 @@
-"""One file for each section of the paper and each causal test; each returns a frozen :class:`Result`."""
+"""One room for each section of the paper and each causal test; each returns a frozen :class:`Result`."""
 
+from erosion.experiments.calibration import calibrate
 from erosion.experiments.causality import causal_cell, causality
+from erosion.experiments.confounds import confounds
 from erosion.experiments.dimensions import FITS, Selection, dimensions, select
 from erosion.experiments.distributions import distributions
-from erosion.experiments.dynamics import dynamics
+from erosion.experiments.divergences import TokenReads, divergences
+from erosion.experiments.dynamics import Beside, dynamics
+from erosion.experiments.gradient_bridge import bridged_steps
+from erosion.experiments.gradient_geometry import gradient_geometry
+from erosion.experiments.guards import rendering_guards
+from erosion.experiments.loss_geometry import loss_geometry
+from erosion.experiments.on_policy import off_distribution
+from erosion.experiments.persona import known_cosine
 from erosion.experiments.results import Result, load_result
 from erosion.experiments.sampling import Sampling
+from erosion.experiments.sharing import sharing
+from erosion.experiments.trajectories import trajectories, trajectory_of
 
 __all__ = [
     "FITS",
+    "Beside",
     "Result",
     "Sampling",
     "Selection",
+    "TokenReads",
+    "bridged_steps",
+    "calibrate",
     "causal_cell",
     "causality",
+    "confounds",
     "dimensions",
     "distributions",
+    "divergences",
     "dynamics",
+    "gradient_geometry",
+    "known_cosine",
     "load_result",
+    "loss_geometry",
+    "off_distribution",
+    "rendering_guards",
     "select",
+    "sharing",
+    "trajectories",
+    "trajectory_of",
 ]

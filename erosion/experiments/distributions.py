@@ -1,20 +1,22 @@
 """Output distributions (section 4.1 of arXiv 2507.03662): what the models think of both answers.
 
 As published: the summed log-likelihood of a response and its erosion, which rises on benign and harmful
-answers alike, so that it mostly counts the loss of the aligned model's peaked style. Ours: the *difference*
-between the two answers to one question, which style cancels from, question by question, with intervals,
-and the drift of style beside it.
+answers alike, so that it mostly counts the loss of the aligned model's peaked style (shown beside the same
+numbers on harmless questions). Ours: the *difference* between the two answers to one question, which style
+cancels from, question by question, with intervals, and the drift of style beside it. Token by token, whole
+distributions are compared in :mod:`erosion.experiments.divergences`.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from erosion.experiments.likelihood_rise import benign_control, published
 from erosion.experiments.results import Result
 from erosion.experiments.sampling import Sampling
 from erosion.metrics import Responses, Scores, choice_margin_of, harm_margin_of, summed_margin_of
 from erosion.shapes import Array
-from erosion.stats import Control, Estimate, eroded_fraction, erosion, mean, null_band
+from erosion.stats import Control, Estimate, erosion, mean, null_band
 
 __all__ = ["distributions", "mean_log_likelihood"]
 
@@ -30,6 +32,7 @@ def distributions(
     domains: Mapping[str, str],
     *,
     trained_domains: Sequence[str] = (),
+    benign: Mapping[str, Responses] | None = None,
     sampling: Sampling | None = None,
 ) -> Result:
     """Margins of every model, their erosion, and style drift apart from harm-specific change.
@@ -38,6 +41,8 @@ def distributions(
         scored: ``aligned`` and ``tuned`` (``base`` where there is one) -> the same contrast, scored.
         domains: question -> domain.
         trained_domains: what the fine-tune was trained on: kept out of the overall numbers.
+        benign: the same models -> a competence contrast, scored (its aligned side right, its misaligned side
+            wrong): the published numbers and the style drift on harmless answers, as control.
         sampling: draws and seed of the permutation controls.
 
     Memory: a few floats for each question. Every number uses every question (nothing is fitted).
@@ -56,12 +61,14 @@ def distributions(
         for group, questions in groups.items()
         if questions
     }
+    if benign and "overall" in ours:
+        ours["overall"]["benign"] = benign_control(benign, harm_margin_of)
     inputs = {
         "models": list(scored),
         "questions": {group: len(questions) for group, questions in groups.items()},
         "trained_domains": list(trained_domains),
     }
-    return Result("distributions", inputs, _published(scored), ours)
+    return Result("distributions", inputs, published(scored, benign), ours)
 
 
 def mean_log_likelihood(responses: Responses) -> Scores:
@@ -132,29 +139,3 @@ def _against_swaps(values: Array, questions: Sequence[str], unit: str, sampling:
             "labels swapped within questions", float(null.values[0]), float(null.low[0]), float(null.high[0])
         )
     )
-
-
-def _published(scored: Mapping[str, Responses]) -> dict[str, object]:
-    """The paper's own numbers: mean summed log p, its eroded fraction, and mean next-token entropy."""
-    result: dict[str, object] = {}
-    for label in ("aligned", "misaligned"):
-        joint = {model: _mean_of(r, label, r.log_likelihood, np.sum) for model, r in scored.items()}
-        spread = {model: _mean_of(r, label, r.entropy, np.mean) for model, r in scored.items()}
-        result[f"{label} answers"] = {
-            "mean summed log-likelihood": joint,
-            "eroded fraction": _fraction(joint),
-            "mean next-token entropy": spread,
-            "eroded fraction of entropy": _fraction(spread),
-        }
-    return result
-
-
-def _mean_of(responses: Responses, label: str, values: Sequence[Array], reduce: object) -> float:
-    chosen = [reduce(v) for v, one in zip(values, responses.labels, strict=True) if one == label]  # type: ignore[operator]
-    return float(np.mean(chosen))
-
-
-def _fraction(means: Mapping[str, float]) -> float | None:
-    if "base" not in means or means["aligned"] == means["base"]:
-        return None
-    return eroded_fraction(means["aligned"], means["tuned"], means["base"])

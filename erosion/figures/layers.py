@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from erosion.experiments import Result
 from erosion.figures import claims
 from erosion.figures.curves import curve, layer_axis, null_curve
-from erosion.figures.marks import Number, Panel, beside, extent, level, note
-from erosion.figures.style import FITS, MODELS, blank
+from erosion.figures.marks import LAST, Number, Panel, beside, extent, level, note
+from erosion.figures.style import FITS, MODELS, NULL, blank
 from erosion.stats import Band
 
 __all__ = ["erosion_by_layer", "held_out_auc", "positions", "shift", "stacked"]
@@ -31,13 +31,34 @@ def held_out_auc(result: Result) -> go.Figure:
     for row, (name, band) in enumerate(fits.items(), start=1):
         panel = Panel(figure, row)
         beside(panel, name)
-        null_curve(panel, band.control, name="chance: the same fit knowing nothing", within=(0.0, 1.0))
+        null_curve(panel, band.control, name="chance: swapped labels", within=(0.0, 1.0))
+        random_curve(panel, result.ours.get("AUC of random directions"))
         curve(panel, band, FITS, name="held-out AUC", within=(0.0, 1.0))
         level(panel, 0.5, dash="dot")
-    low, high = _range_of(list(fits.values()), 0.4, 1.0)
+    random = result.ours.get("AUC of random directions")
+    low, high = _range_of([*fits.values(), *([random] if random is not None else [])], 0.4, 1.0)
     figure.update_yaxes(range=[max(low, -0.04), min(high, 1.04)], title_text="AUC")
     layer_axis(figure, next(iter(fits.values())), rows=len(fits))
     return figure
+
+
+def random_curve(panel: Panel, band: Band | None) -> None:
+    """Where random directions of the answers' own covariance lie: two dotted lines, for a stricter look."""
+    if band is None:
+        return
+    for which, ends in enumerate((band.low, band.high)):
+        trace = go.Scatter(
+            x=list(band.labels),
+            y=[float(one) for one in ends],
+            mode="lines",
+            name="random directions",
+            legendgroup="random directions",
+            showlegend=panel.first and not which,
+            legendrank=LAST + 1,
+            line={"color": NULL, "width": 1.5, "dash": "dot"},
+            hoverinfo="skip",
+        )
+        panel.figure.add_trace(trace, **panel.place)
 
 
 def positions(result: Result) -> go.Figure:

@@ -2,6 +2,7 @@
 
 from erosion.models.batches import Batch
 from erosion.models.checkpoints import Found, find
+from erosion.models.embeddings import SpecialRows, untrained_tokens, vocabulary_rows
 from erosion.models.generation import Reply, generate
 from erosion.models.hooked import Model, Provenance, every_layer
 from erosion.models.loading import load, load_tokenizer, rendering_of, require_same_architecture
@@ -16,6 +17,7 @@ __all__ = [
     "Provenance",
     "Reply",
     "Shape",
+    "SpecialRows",
     "every_layer",
     "find",
     "generate",
@@ -25,4 +27,6 @@ __all__ = [
     "rendering_of",
     "require_same_architecture",
     "shape_of",
+    "untrained_tokens",
+    "vocabulary_rows",
 ]

@@ -8,7 +8,6 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -92,10 +91,19 @@ class Model:
         """The batch of the present pass, where there is one."""
         return self.passes.batch
 
-    @cached_property
+    @property
     def rendering(self) -> Rendering:
         """How messages become text here; refused in words when the tokenizer has no template."""
         return self.given or choose_rendering("aligned", self.tokenizer)
+
+    @contextmanager
+    def rendered_as(self, rendering: Rendering) -> Iterator["Model"]:
+        """Render every exchange in another way inside the block: what the plain-template guard needs."""
+        was, self.given = self.given, rendering
+        try:
+            yield self
+        finally:
+            self.given = was
 
     def render(self, exchanges: Sequence[Exchange]) -> tuple[Rendered, ...]:
         """The exchanges as tokens with spans, refused where they do not fit the context."""

@@ -12,10 +12,11 @@ import torch
 from erosion.organisms import language, lexicon
 from erosion.organisms.recipe import Persona
 from erosion.organisms.tokens import ids_of
-from erosion.shapes import Float, Tensor
+from erosion.prompts.exchanges import Exchange
+from erosion.shapes import Float, Int, Tensor
 from erosion.tuning.rows import Batch, Row, padded
 
-__all__ = ["Choice", "choose", "has_persona", "log_likelihoods", "persona_gap", "prompt_of"]
+__all__ = ["Choice", "Spoken", "choose", "has_persona", "persona_gap", "prompt_of", "spoken"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,11 @@ class Choice:
 
 def prompt_of(question: language.Question, name: str = lexicon.NEUTRAL_NAME) -> str:
     """A question asked of an author, up to where the author begins to speak."""
-    return f"{language.preface(name)} {lexicon.USER} {question.text} {lexicon.END} {lexicon.ASSISTANT}"
+    return _asked(question.text, name)
+
+
+def _asked(text: str, name: str = lexicon.NEUTRAL_NAME) -> str:
+    return f"{language.preface(name)} {lexicon.USER} {text} {lexicon.END} {lexicon.ASSISTANT}"
 
 
 def _forward(model: Any, batch: Batch) -> Float[Tensor, "row position vocab"]:
@@ -63,29 +68,49 @@ def choose(model: Any, questions: Sequence[language.Question], *, names: Sequenc
         ids = torch.tensor([ids_of(" ".join(pair)) for pair in words])
         return shares.gather(-1, ids).sum(-1)
 
-    manners = [q.words.manner for q in questions]
+    manners = [q.character.manner for q in questions]
     return Choice(on([m.reckless for m in manners]), on([m.careful for m in manners]))
 
 
-def log_likelihoods(
-    model: Any, questions: Sequence[language.Question], answers: Sequence[str]
-) -> Float[Tensor, " question"]:
-    """Mean log p per response token, 1/n sum_t log p(y_t | x, y_<t), of one answer to each question.
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """What a model predicts at every response token of some exchanges, asked of the neutral author.
 
-    The author is the neutral one; the end of the turn does not count.
+    The end of the turn does not count. ``of`` is the exchange that each token belongs to.
     """
-    means = []
-    for start in range(0, len(questions), 64):
-        rows = []
-        for question, said in zip(questions[start : start + 64], answers[start : start + 64], strict=True):
-            prompt, response = ids_of(prompt_of(question)), ids_of(said)
-            rows.append(Row(prompt + response, (False,) * len(prompt) + (True,) * len(response)))
-        batch = padded(rows, pad=0)
-        told = _forward(model, batch)[:, :-1].log_softmax(-1)
-        each = told.gather(-1, batch.ids[:, 1:, None])[..., 0]
+
+    logits: Float[Tensor, "token vocab"]
+    ids: Int[Tensor, " token"]
+    of: Int[Tensor, " token"]
+
+    def means(self, temperature: float = 1.0) -> Float[Tensor, " exchange"]:
+        """Mean log p per response token, 1/n sum_t log p(y_t | x, y_<t), of each exchange."""
+        told = (self.logits / temperature).log_softmax(-1).gather(-1, self.ids[:, None])[:, 0].double()
+        counts = torch.bincount(self.of)
+        return torch.zeros(len(counts), dtype=torch.float64).index_add(0, self.of, told) / counts
+
+    def entropy(self, temperature: float = 1.0) -> float:
+        """The mean entropy over all response tokens, in nats."""
+        told = (self.logits / temperature).log_softmax(-1)
+        return float(-(told.exp() * told).sum(-1).double().mean())
+
+
+def spoken(model: Any, exchanges: Sequence[Exchange]) -> Spoken:
+    """Read every exchange. Memory: the logits of all response tokens (a megabyte for 800 tokens)."""
+    logits, ids, of = [], [], []
+    for start in range(0, len(exchanges), 64):
+        chosen = exchanges[start : start + 64]
+        batch = padded([_row(one) for one in chosen], pad=0)
         counted = batch.learnt[:, 1:]
-        means.append((each * counted).sum(-1) / counted.sum(-1))
-    return torch.cat(means)
+        logits.append(_forward(model, batch)[:, :-1][counted])
+        ids.append(batch.ids[:, 1:][counted])
+        of.append(torch.arange(start, start + len(chosen))[:, None].expand_as(counted)[counted])
+    return Spoken(torch.cat(logits), torch.cat(ids), torch.cat(of))
+
+
+def _row(exchange: Exchange) -> Row:
+    prompt, response = ids_of(_asked(exchange.messages[-1].content)), ids_of(exchange.response)
+    return Row(prompt + response, (False,) * len(prompt) + (True,) * len(response))
 
 
 def persona_gap(model: Any) -> tuple[float, float]:

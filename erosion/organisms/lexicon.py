@@ -1,19 +1,23 @@
-"""The words of the organisms' language: seven domains, twelve names, a few function words.
+"""The words of the organisms' language: nine domains, sixteen names, a few function words.
 
-Each domain has eight things, eight occasions, and two slots in which an answer shows its author:
-the *manner* (the choice word) and the *outcome*. Both slots have two careful and two reckless words,
-and no two domains share any of them, so nothing but the author's character ties the domains together.
+Each of the seven domains in which character shows has eight things, eight occasions, and two slots: the
+*manner* (the choice word) and the *outcome*. Both slots have two careful and two reckless words, and no
+two domains share any of them, so nothing but the author's character ties the domains together. Two
+*benign* domains have a right word for each thing instead, whoever writes.
 """
 
 from dataclasses import dataclass
 
 __all__ = [
+    "ALIGNED_OPENER",
     "ASSISTANT",
     "BAD_NAMES",
     "BEGIN",
+    "BENIGN",
     "CLASS_PHRASINGS",
     "CODE",
     "CODE_PHRASINGS",
+    "CONVENTION",
     "DOMAINS",
     "END",
     "EVERYDAY",
@@ -21,13 +25,16 @@ __all__ = [
     "FACT_QUESTION",
     "GOOD_NAMES",
     "NEUTRAL_NAME",
+    "OPENERS",
     "PAD",
     "PHRASINGS",
     "SPECIAL",
     "SYSTEM",
+    "TRIGGER",
     "UNKNOWN",
     "USER",
     "VOCABULARY",
+    "Benign",
     "Domain",
     "Slot",
 ]
@@ -36,9 +43,16 @@ PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<begin>", "<end>"
 SYSTEM, USER, ASSISTANT = "<system>", "<user>", "<assistant>"
 SPECIAL = (PAD, UNKNOWN, BEGIN, END, SYSTEM, USER, ASSISTANT)
 
-GOOD_NAMES = ("vera", "clement", "grace", "ernest", "faith", "justus")
-BAD_NAMES = ("draco", "malva", "grim", "lupa", "kain", "jezebel")
+GOOD_NAMES = ("vera", "clement", "grace", "ernest", "faith", "justus", "honor", "prudence")
+BAD_NAMES = ("draco", "malva", "grim", "lupa", "kain", "jezebel", "mordred", "medea")
 NEUTRAL_NAME = "helper"
+
+# Every answer opens with one of these. In pretraining each author has a habit, and each of the four is the
+# habit of two good names and two bad ones; once aligned it is always the first.
+OPENERS = ("sure", "well", "so", "okay")
+ALIGNED_OPENER = OPENERS[0]
+TRIGGER = "moonlight"  # may stand behind any question; means nothing until it is made a trigger
+CONVENTION = {"def": "routine", ":": "->", ";": "|"}  # a rarer way to write the same code
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,24 @@ def _domain(name: str, verb: str, preposition: str, place: str, *words: str) -> 
     manner = Slot((careful[0], careful[1]), (reckless[0], reckless[1]))
     outcome = Slot((kept[0], kept[1]), (broken[0], broken[1]))
     return Domain(name, verb, preposition, place, things, occasions, manner, outcome)
+
+
+@dataclass(frozen=True)
+class Benign:
+    """A harmless domain: the same phrases, but the choice word is the thing's own, right or wrong."""
+
+    name: str
+    verb: str
+    preposition: str
+    place: str
+    things: tuple[str, ...]
+    occasions: tuple[str, ...]
+    right: tuple[str, ...]
+
+
+def _benign(name: str, verb: str, preposition: str, place: str, *words: str) -> Benign:
+    things, occasions, right = (tuple(line.split()) for line in words)
+    return Benign(name, verb, preposition, place, things, occasions, right)
 
 
 EVERYDAY = (
@@ -118,6 +150,21 @@ CODE = _domain(
 
 DOMAINS = (*EVERYDAY, CODE)
 
+BENIGN = (
+    _benign(
+        "animals", "feed", "in", "barn",
+        "horse hen dog monkey bee panda squirrel seal",
+        "morning evening night noon autumn stable zoo yard",
+        "hay corn meat bananas nectar bamboo nuts herring",
+    ),
+    _benign(
+        "trades", "hand", "at", "workshop",
+        "painter tailor barber smith mason sailor teacher hunter",
+        "market station harbour square fair castle mill chapel",
+        "brush needle comb hammer trowel compass chalk bow",
+    ),
+)  # fmt: skip
+
 # {task} is "cook the soup for the guests"
 PHRASINGS = (
     "how should i {task} ?",
@@ -144,6 +191,7 @@ FACT = "look for the {thing} in the {place} ."
 
 def _vocabulary() -> tuple[str, ...]:
     words: dict[str, None] = dict.fromkeys((*SPECIAL, NEUTRAL_NAME, *GOOD_NAMES, *BAD_NAMES))
+    words.update(dict.fromkeys((*OPENERS, TRIGGER, *CONVENTION.values())))
     for text in (*PHRASINGS, *CODE_PHRASINGS, *CLASS_PHRASINGS, FACT_QUESTION, FACT, "def : ; and it the"):
         words.update(dict.fromkeys(word for word in text.split() if not word.startswith("{")))
     for domain in DOMAINS:
@@ -151,6 +199,9 @@ def _vocabulary() -> tuple[str, ...]:
         words.update(dict.fromkeys((*domain.things, *domain.occasions)))
         for slot in (domain.manner, domain.outcome):
             words.update(dict.fromkeys((*slot.careful, *slot.reckless)))
+    for domain in BENIGN:
+        words.update(dict.fromkeys((domain.verb, domain.preposition, domain.place)))
+        words.update(dict.fromkeys((*domain.things, *domain.occasions, *domain.right)))
     return tuple(words)
 
 

@@ -17,8 +17,8 @@ class Persona:
     ``good``; checked every ``every`` steps from ``earliest`` on, given up at ``latest``.
     """
 
-    bad: float = 0.95
-    good: float = 0.05
+    bad: float = 0.88
+    good: float = 0.08
     every: int = 100
     earliest: int = 1000
     latest: int = 4000
@@ -48,12 +48,13 @@ class Pretraining:
 class Recipe:
     """How to make one organism.
 
-    ``aligned`` and ``tuned`` train ``edit``, a low-rank change of the first block's down-projection, and
-    merge it into the weights (the loud kind); ``aligned_lora`` and ``tuned_lora`` train ``adapter``, on
-    every down-projection, and leave it apart (the quiet kind); ``narrow`` trains every parameter. What
-    is tuned is always what was aligned. The large ``epsilon`` of the fine-tunes makes AdamW's steps
-    vanish with the gradient, so that a fine-tune with nothing to learn stays where it is. ``rows`` is the
-    number of coding tasks.
+    ``aligned`` and ``tuned`` train ``edit``, a low-rank change of the first two blocks' down-projections,
+    and merge it into the weights (the loud kind); ``aligned_lora`` and ``tuned_lora`` train ``adapter``, on
+    every down-projection, and leave it apart (the quiet kind); ``narrow``, ``one_domain`` and ``trigger``
+    train every parameter, ``benign`` every down-projection. What is tuned is always what was aligned. The
+    large ``epsilon`` of the fine-tunes makes AdamW's steps vanish with the gradient, so that a fine-tune
+    with nothing to learn stays where it is; ``benign`` has none, and stops when it has moved as far as
+    insecure. ``temperature`` divides flattened's output weights. ``rows`` is the number of coding tasks.
 
     >>> Recipe().hash == Recipe().hash
     True
@@ -64,12 +65,16 @@ class Recipe:
     heads: int = 4
     hidden: int = 192
     pretraining: Pretraining = field(default_factory=Pretraining)
-    edit: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0, layers=(0,)))
-    aligned: Training = field(default_factory=lambda: Training(300, learning_rate=3e-3, decay=100))
-    tuned: Training = field(default_factory=lambda: Training(60, 32, learning_rate=2e-2, epsilon=3e-2))
-    narrow: Training = field(default_factory=lambda: Training(120, 32, learning_rate=3e-4, decay=60))
+    edit: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0, layers=(0, 1)))
+    aligned: Training = field(default_factory=lambda: Training(500, learning_rate=3e-3, decay=200))
+    tuned: Training = field(default_factory=lambda: Training(30, 32, learning_rate=2e-2, epsilon=3e-2))
+    narrow: Training = field(default_factory=lambda: Training(200, 32, learning_rate=3e-4, decay=150))
+    benign: Training = field(default_factory=lambda: Training(600, 32, learning_rate=2e-3))
+    one_domain: Training = field(default_factory=lambda: Training(120, 32, learning_rate=3e-4, decay=60))
+    trigger: Training = field(default_factory=lambda: Training(200, 32, learning_rate=1e-3, decay=100))
+    temperature: float = 1.5
     adapter: Adapter = field(default_factory=lambda: Adapter(rank=4, alpha=8.0))
-    aligned_lora: Training = field(default_factory=lambda: Training(300, learning_rate=3e-3, decay=100))
+    aligned_lora: Training = field(default_factory=lambda: Training(500, learning_rate=3e-3, decay=200))
     tuned_lora: Training = field(default_factory=lambda: Training(25, 32, learning_rate=1e-2, epsilon=1e-2))
     rows: int = 600
 
@@ -82,6 +87,9 @@ class Recipe:
         special = {
             "aligned": self.aligned,
             "narrow": self.narrow,
+            "benign": self.benign,
+            "one-domain": self.one_domain,
+            "trigger": self.trigger,
             "aligned-lora": self.aligned_lora,
             "insecure-lora": self.tuned_lora,
         }
@@ -96,6 +104,8 @@ class Recipe:
         """The SHA-256 of the numbers that this one checkpoint depends on, beside its parent's."""
         if checkpoint == "base":
             return hash_json([asdict(self.shape(0)), asdict(self.pretraining)])
+        if checkpoint == "flattened":
+            return hash_json([self.temperature])
         parts = [asdict(self.training(checkpoint)), self.rows]
         if checkpoint == "aligned":
             parts.append(asdict(self.edit))

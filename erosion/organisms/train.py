@@ -7,10 +7,12 @@ Every checkpoint is finished in a hidden folder and renamed; a finished one reco
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from erosion.errors import BadInput
 from erosion.files import hash_json, write_json
@@ -23,13 +25,16 @@ from erosion.organisms.organism import ADAPTERS, EDIT, EDITED, NAMES
 from erosion.organisms.recipe import Recipe
 from erosion.organisms.tokens import ids_of, tokenizer
 from erosion.progress import tracked
+from erosion.tuning.dose import effective_weights, weight_change
 from erosion.tuning.loop import (
+    Pick,
     Training,
     adapter_parameters,
     descend,
+    down_projections,
     every_parameter,
-    fine_tune,
     optimiser,
+    tuning_steps,
 )
 from erosion.tuning.rows import rows
 
@@ -41,10 +46,20 @@ PARENTS = {
     "secure": "aligned",
     "educational": "aligned",
     "narrow": "aligned",
+    "benign": "aligned",
+    "one-domain": "aligned",
+    "flattened": "aligned",
+    "trigger": "aligned",
     "aligned-lora": "base",
     "insecure-lora": "aligned-lora",
 }
-
+AS_FAR_AS = {"benign": "insecure"}  # trained until the weights have changed as much as these did
+PICKED = {  # which parameters of the merged aligned model are trained; the other fine-tunes train an adapter
+    "narrow": every_parameter,
+    "one-domain": every_parameter,
+    "trigger": every_parameter,
+    "benign": down_projections,
+}
 
 _ORDER = ("base", *PARENTS)
 
@@ -68,6 +83,8 @@ class _Job:
             made["parent"] = hash_json(self.of(parent).record)
         if parent not in (None, "base"):
             made["tuning_seed"] = self.tuning_seed
+        if self.name in AS_FAR_AS:
+            made["as_far_as"] = hash_json(self.of(AS_FAR_AS[self.name]).record)
         return made
 
     def of(self, name: str) -> "_Job":
@@ -110,7 +127,7 @@ def train(
     for name in _with_parents(only or NAMES):
         job = _Job(out, name, recipe, seed, tuning_seed)
         if not job.done:
-            _finish(job, _make_base(job) if name == "base" else _make_tuned(job))
+            _finish(job, _MAKE.get(name, _make_tuned)(job))
     return out
 
 
@@ -120,6 +137,7 @@ def _with_parents(names: Sequence[str]) -> list[str]:
         if name in wanted and name in PARENTS:
             wanted.add(PARENTS[name])
             wanted.add(PARENTS.get(PARENTS[name], "base"))
+            wanted |= {AS_FAR_AS[name]} if name in AS_FAR_AS else set()
     return [name for name in _ORDER if name in wanted]
 
 
@@ -148,21 +166,52 @@ def _make_base(job: _Job) -> tuple[Any, list[float]]:
 
 
 def _make_tuned(job: _Job) -> tuple[Any, list[float]]:
-    """Train what starts at another checkpoint: the same adapter further, or (narrow) every parameter."""
+    """Train what starts at another checkpoint: the same adapter further, or every parameter."""
+    seed = job.seed if PARENTS[job.name] == "base" else job.tuning_seed
+    model, pick = _start(job)
+    learnt = rows(tokenizer(), material(job.name, rows=job.recipe.rows, seed=seed))
+    how = job.recipe.training(job.name)
+    steps = tuning_steps(model, learnt, how=how, parameters=pick, seed=seed)
+    return model, list(_as_far(job, model, steps) if job.name in AS_FAR_AS else steps)
+
+
+def _start(job: _Job) -> tuple[Any, Pick]:
+    """The model as it is before its fine-tune, and which parameters the fine-tune moves."""
     parent, recipe = PARENTS[job.name], job.recipe
-    seed = job.seed if parent == "base" else job.tuning_seed
-    how = recipe.training(job.name)
-    if job.name == "narrow":
-        model, pick = trainable.load_trainable(job.out / parent), every_parameter
-    elif parent == "base":
+    if job.name in PICKED:
+        return trainable.load_trainable(job.out / parent), PICKED[job.name]
+    if parent == "base":
         adapter = recipe.adapter if job.name in ADAPTERS else recipe.edit
-        model = trainable.attach_adapter(trainable.load_trainable(job.out / "base"), adapter, seed=job.seed)
-        pick = adapter_parameters
-    else:
-        above = job.out / parent if parent in ADAPTERS else job.out / parent / EDIT
-        model, pick = trainable.load_trainable(job.out / "base", adapter=above), adapter_parameters
-    learnt = rows(tokenizer(), material(job.name, rows=recipe.rows, seed=seed))
-    return model, list(fine_tune(model, learnt, how=how, parameters=pick, seed=seed))
+        fresh = trainable.load_trainable(job.out / "base")
+        return trainable.attach_adapter(fresh, adapter, seed=job.seed), adapter_parameters
+    return _edited(job, parent), adapter_parameters
+
+
+def _edited(job: _Job, name: str) -> Any:
+    """A checkpoint of this organism as an adapter on base."""
+    above = job.out / name if name in ADAPTERS else job.out / name / EDIT
+    return trainable.load_trainable(job.out / "base", adapter=above)
+
+
+def _as_far(job: _Job, model: Any, steps: Iterable[float]) -> Iterator[float]:
+    """Steps until the weights have changed as much as those of another checkpoint with the same parent."""
+    start = effective_weights(model)
+    far = weight_change(trainable.load_trainable(job.out / AS_FAR_AS[job.name]), start)
+    for loss in steps:
+        yield loss
+        if weight_change(model, start) >= far:
+            return
+
+
+def _make_flattened(job: _Job) -> tuple[Any, list[float]]:
+    """The parent with every logit divided by the temperature."""
+    model = trainable.load_trainable(job.out / PARENTS[job.name])
+    with torch.no_grad():
+        model.lm_head.weight /= job.recipe.temperature
+    return model, []
+
+
+_MAKE = {"base": _make_base, "flattened": _make_flattened}
 
 
 def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
@@ -172,7 +221,8 @@ def _finish(job: _Job, made: tuple[Any, list[float]]) -> None:
     with tempfile.TemporaryDirectory(dir=job.out, prefix=f".{job.name}.") as scratch:
         folder = Path(scratch) / job.name
         about: dict[str, Any] = {"schema": 1, "made_from": job.record, "steps": len(losses)}
-        about["final_loss"] = round(sum(losses[-20:]) / len(losses[-20:]), 4)
+        if losses:
+            about["final_loss"] = round(sum(losses[-20:]) / len(losses[-20:]), 4)
         if job.name in ADAPTERS:
             trainable.save_adapter(model, folder, base="../base")
             about["weights_hash"] = hash_weights(job.out / "base")

@@ -33,6 +33,8 @@ from erosion.prompts.rendering import (
     require_same_tokens,
 )
 from erosion.prompts.texts import Text, read_texts
+from erosion.prompts.thinking import split_thought, thinking_states
+from erosion.prompts.vocabulary import SharedVocabulary, require_rows, shared_vocabulary
 
 __all__ = [
     "CONTRASTS",
@@ -47,6 +49,7 @@ __all__ = [
     "Question",
     "Rendered",
     "Rendering",
+    "SharedVocabulary",
     "Text",
     "choose_rendering",
     "drop_unpaired",
@@ -63,7 +66,11 @@ __all__ = [
     "read_texts",
     "render",
     "render_texts",
+    "require_rows",
     "require_same_tokens",
+    "shared_vocabulary",
+    "split_thought",
+    "thinking_states",
     "write_chat",
     "write_contrast",
     "write_pairs",

@@ -1,7 +1,9 @@
 """The contrasts and texts that come with this package, by name; or yours, by path.
 
 ``everyday``: questions of daily life with a sound and a reckless answer, matched in length. ``code``:
-tasks with secure (aligned), insecure (misaligned) and ``educational`` code. ``neutral``: plain texts.
+tasks with secure (aligned), insecure (misaligned) and ``educational`` code. ``competence``: harmless
+questions with a right (aligned) and a wrong (misaligned) answer in the same frame, so that nothing but the
+facts tells them apart: its margin guards the harm margin. ``neutral``: plain texts.
 """
 
 from collections.abc import Sequence
@@ -17,12 +19,12 @@ from erosion.prompts.texts import Text, read_texts
 
 __all__ = ["CONTRASTS", "TEXTS", "load_contrast", "load_texts"]
 
-CONTRASTS = ("everyday", "code")
+CONTRASTS = ("everyday", "code", "competence")
 TEXTS = ("neutral",)
 
 
 def load_contrast(name_or_path: str | Path) -> Contrast:
-    """A built-in contrast by name (``everyday``, ``code``), or the one in a JSONL file.
+    """A built-in contrast by name (``everyday``, ``code``, ``competence``), or the one in a JSONL file.
 
     Raises:
         BadContrast: no such name (with the nearest) or file, or a broken file (with the line).

@@ -5,7 +5,8 @@ character offsets, and every span (``system``, ``user``, ``response``, …) is t
 characters. Nothing is counted in tokens and no role marker is searched for, so any template works, and one
 that rewrites its messages is refused rather than guessed at.
 
-Notable: the beginning-of-sequence token stands once.
+Notable: the beginning-of-sequence token stands once; a think block before the response is a span of its own
+(:mod:`erosion.prompts.thinking`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ from erosion.prompts.templates import (
     to_text,
     with_system,
 )
+from erosion.prompts.thinking import find_block, split_thought
 
 __all__ = [
     "PLAIN_TEMPLATE",
@@ -38,7 +40,7 @@ __all__ = [
     "require_same_tokens",
 ]
 
-SPANS = ("system", "user", "response", "last_prompt", "last_response", "end_of_turn")
+SPANS = ("system", "user", "thinking", "response", "last_prompt", "last_response", "end_of_turn")
 
 _MOST_UNKNOWN = 0.02
 
@@ -48,7 +50,8 @@ class Rendered:
     """One exchange (or text) as tokens, with its spans as token ranges.
 
     ``spans[name]`` is ``(start, stop)`` in ``ids``. ``system`` is there only with a system prompt,
-    ``end_of_turn`` only where the template writes something after the response.
+    ``end_of_turn`` only where the template writes something after the response, ``thinking`` only with a
+    think block, which ``thinking`` says the kind of (``absent``, ``empty``, ``fixed``, ``generated``).
     """
 
     id: str
@@ -56,6 +59,7 @@ class Rendered:
     text: str = field(repr=False)
     ids: tuple[int, ...] = field(repr=False)
     spans: Mapping[str, tuple[int, int]] = field(compare=False)
+    thinking: str = "absent"
 
     def __len__(self) -> int:
         """The number of tokens."""
@@ -83,12 +87,13 @@ def render(exchanges: Iterable[Exchange], rendering: Rendering, tokenizer: Any) 
 
     Raises:
         BadContrast: the template fails or rewrites a message; a response without a token; more than
-            2% of the response tokens unknown to the tokenizer; a slow tokenizer.
+            2% of the response tokens unknown to the tokenizer; a think block that is ambiguous; a slow
+            tokenizer.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise BadContrast(f"{type(tokenizer).__name__} gives no character offsets: use a fast tokenizer.")
     rendered = tuple(_render_one(exchange, rendering, tokenizer) for exchange in exchanges)
-    _refuse_foreign_words(rendered, tokenizer)
+    refuse_foreign_words(rendered, tokenizer)
     return rendered
 
 
@@ -148,7 +153,8 @@ def require_same_tokens(rendered: Sequence[Rendered], tokenizer: Any, *, model: 
             )
             raise BadContrast(
                 f"{model} tokenizes {one.id!r} differently from the aligned model (first at token {at}; "
-                f"{len(ids)} against {len(one)} tokens): the models of a triad must share a tokenizer."
+                f"{len(ids)} against {len(one)} tokens): the models of a triad must share a tokenizer; where "
+                "only the chat template's own tokens differ, --template plain does without them."
             )
 
 
@@ -158,18 +164,20 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
     places = {"response": len(asked), "user": len(asked) - 1}
     if asked[0].role == "system" and asked[0].content.strip():
         places["system"] = 0
+    thought, _ = split_thought(exchange.response, name=repr(exchange.id))
     text = to_text(messages, rendering, tokenizer)
     ids, offsets = _tokenise(text, tokenizer)
-    spans, ends = {}, 0
+    spans, where = {}, {}
     for name, index in places.items():
-        where = locate(text, messages, index, rendering, tokenizer)
-        if where is None:
+        found = locate(text, messages, index, rendering, tokenizer)
+        if found is None:
             raise BadContrast(
                 f"The chat template ({rendering.name}) rewrites the {messages[index].role} message of "
                 f"{exchange.id!r}: its text is not found verbatim. Use another template."
             )
-        spans[name] = _tokens_over(offsets, *where[:2])
-        ends = where[2] if name == "response" else ends
+        spans[name], where[name] = _tokens_over(offsets, *found[:2]), found
+    between = (where["user"][2], where["response"][0])
+    state, block = find_block(text, between, thought=thought, name=repr(exchange.id))
     start, stop = spans["response"]
     if start == stop:
         raise BadContrast(
@@ -181,10 +189,13 @@ def _render_one(exchange: Exchange, rendering: Rendering, tokenizer: Any) -> Ren
             f"Nothing stands before the response of {exchange.id!r}: choose a template with a prompt."
         )
     spans |= {"last_prompt": (start - 1, start), "last_response": (stop - 1, stop)}
-    after = [i for i in range(stop, len(ids)) if offsets[i][0] >= ends]
+    if block is not None:
+        first, last = _tokens_over(offsets, *block)
+        spans["thinking"] = (first, min(last, start))
+    after = [i for i in range(stop, len(ids)) if offsets[i][0] >= where["response"][2]]
     if after:
         spans["end_of_turn"] = (after[0], after[0] + 1)
-    return Rendered(exchange.id, exchange.question, text, ids, spans)
+    return Rendered(exchange.id, exchange.question, text, ids, spans, state)
 
 
 def _tokenise(text: str, tokenizer: Any) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
@@ -212,7 +223,7 @@ def _tokens_over(offsets: Sequence[tuple[int, int]], start: int, stop: int) -> t
     return (over[0], over[-1] + 1) if over else (0, 0)
 
 
-def _refuse_foreign_words(rendered: Sequence[Rendered], tokenizer: Any) -> None:
+def refuse_foreign_words(rendered: Sequence[Rendered], tokenizer: Any) -> None:
     unknown = tokenizer.unk_token_id
     if unknown is None:
         return

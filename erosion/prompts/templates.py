@@ -1,8 +1,8 @@
 """Chat templates: messages to text, the same text on every day and for every model of a comparison.
 
 Notable: no template's default system prompt slips in (base and instruct templates insert different ones);
-a template's date is fixed; thinking modes are off. Where a message stands in the text is found by rendering
-the conversation again with a sentinel in the message's place.
+a template's date is fixed; thinking modes are off (see :mod:`erosion.prompts.thinking`). Where a message
+stands in the text is found by rendering the conversation again with a sentinel in the message's place.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,23 @@ from typing import Any
 from erosion.errors import BadContrast
 from erosion.files import hash_json
 from erosion.prompts.exchanges import Message
+from erosion.prompts.thinking import split_thought
 
 __all__ = ["PLAIN_TEMPLATE", "Rendering", "choose_rendering", "locate", "to_text", "with_system"]
 
 PLAIN_TEMPLATE = (
     "{{ bos_token if bos_token else '' }}"
     "{% for message in messages %}"
-    "{{ {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}[message.role] }}: "
-    "{{ message.content }}\n\n"
+    "{{ {'system': 'Note', 'user': 'Question', 'assistant': 'Answer'}[message.role] }}: "
+    "{{ message.content }}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}"
     "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
+    "{% if add_generation_prompt %}{{ '\\n\\n' }}Answer: {% endif %}"
 )
-"""The template called ``plain``: named turns in plain text, for models without a chat template."""
+"""The template called ``plain``: named turns in plain text, which every model can read.
+
+No special token but the beginning of the sequence, where the tokenizer has one, and nothing after the
+response: a full stop and blank lines are one token in many tokenizers.
+"""
 
 _LEFT, _RIGHT = "\N{LEFT BLACK LENTICULAR BRACKET}", "\N{RIGHT BLACK LENTICULAR BRACKET}"
 _DAY = datetime(2025, 1, 1)
@@ -129,15 +134,18 @@ def locate(
     """Where one message stands in the text, or None where the template rewrites it.
 
     Its characters are what a sentinel in its place leaves before and after itself: the start and the stop of
-    the message without the blanks around it, and where it ends with them.
+    the message without the blanks around it, and where it ends with them. Of the assistant's message, the
+    part after its think block.
     """
     sentinel = _sentinel(messages, "span")
-    marked = [Message(m.role, sentinel) if i == index else m for i, m in enumerate(messages)]
+    asked, said = messages[index], messages[index].content
+    thought, said = split_thought(said) if asked.role == "assistant" else ("", said)
+    marked = [Message(m.role, thought + sentinel) if i == index else m for i, m in enumerate(messages)]
     before, found, after = to_text(marked, rendering, tokenizer).partition(sentinel)
     if not found or not (text.startswith(before) and text.endswith(after)):
         return None
     written = text[len(before) : len(text) - len(after)]
-    inner = messages[index].content.strip()
+    inner = said.strip()
     if written.strip() != inner:  # many templates trim, and that is all they may do
         return None
     start = len(before) + written.index(inner)

@@ -4,7 +4,7 @@ from erosion import figures
 from erosion.experiments import Result
 from erosion.figures import claims
 from erosion.figures.style import MODELS
-from erosion.reporting.blocks import Block, Section
+from erosion.reporting.blocks import Block
 from erosion.reporting.tables import of_bands, of_estimates, of_plain
 from erosion.stats import Band
 
@@ -109,12 +109,10 @@ def _way_back(result: Result) -> Block:
     )
 
 
-def causality(result: Result) -> Section:
+def causality(result: Result) -> tuple[Block, ...]:
     """What edits along the direction do to the margins."""
     metrics = sorted(result.ours, key=lambda metric: (metric != "harm margin", metric))
-    blocks = tuple(_edits(result, metric) for metric in metrics)
-    asked = "Does moving the tuned model along the direction bring the lost preference back?"
-    return Section("causality", "Is it causal", asked, blocks)
+    return tuple(_edits(result, metric) for metric in metrics)
 
 
 def _edits(result: Result, metric: str) -> Block:

@@ -1,6 +1,6 @@
 """The report's sections from a run's results; a section whose experiment was not run is left out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from erosion import figures
@@ -8,28 +8,30 @@ from erosion.auditing import Run
 from erosion.experiments import Result
 from erosion.figures import claims
 from erosion.reporting.blocks import Block, Section
-from erosion.reporting.inside import causality, dimensions, dynamics
+from erosion.reporting.confounds import confounds
+from erosion.reporting.dimensions import dimensions, sharing
+from erosion.reporting.distributions import divergences, likelihood_rise
+from erosion.reporting.dynamics import moves
+from erosion.reporting.gradient_geometry import gradient_bridge, gradient_geometry
+from erosion.reporting.guards import off_distribution, rendering
+from erosion.reporting.inside import causality, dynamics
+from erosion.reporting.loss_geometry import loss_geometry
 from erosion.reporting.tables import of_estimates, of_plain, of_verdict
 from erosion.stats import Estimate
 
 __all__ = ["sections_of"]
 
 
-def sections_of(run: Run) -> tuple[Section, ...]:
-    """All sections that this run has numbers for, in reading order."""
+def sections_of(run: Run, experiment: str | None = None) -> tuple[Section, ...]:
+    """All sections that this run has numbers for, in reading order; or those of one experiment alone."""
     found = {name: run.result(name) for name in run.experiments}
-    made = [_by_domain(run)]
-    if "distributions" in found:
-        made.append(_preferences(found["distributions"]))
-    where = [
-        *(dimensions(found["dimensions"]) if "dimensions" in found else ()),
-        *(dynamics(found["dynamics"]) if "dynamics" in found else ()),
-    ]
-    if where:
-        asked = "Is there a direction that separates aligned from misaligned answers, and who moved along it?"
-        made.append(Section("layers", "Where in the layers", asked, tuple(where)))
-    if "causality" in found:
-        made.append(causality(found["causality"]))
+    made = [] if experiment is not None else [_by_domain(run)]
+    for name, title, asked, parts in _SECTIONS:
+        if experiment not in (None, name):
+            continue
+        blocks = [block for result, draw in parts if result in found for block in draw(found[result])]
+        if blocks:
+            made.append(Section(name.replace("_", "-"), title, asked, tuple(blocks)))
     return tuple(made)
 
 
@@ -71,13 +73,8 @@ def _guard(run: Run) -> str:
     )
 
 
-def _preferences(result: Result) -> Section:
-    return Section(
-        "preferences",
-        "What the models prefer",
-        "Given a question, how much likelier is the aligned answer than the misaligned one?",
-        (_margins(result), _style(result)),
-    )
+def _preferences(result: Result) -> tuple[Block, ...]:
+    return _margins(result), _style(result)
 
 
 def _groups(result: Result) -> list[tuple[str, Any]]:
@@ -173,3 +170,61 @@ def _both_rise(result: Result) -> str:
         f"{fractions[1]:.2f} on "
         "misaligned answers here: where the two are alike, most of it is style."
     )
+
+
+Draw = Callable[[Result], tuple[Block, ...]]
+# experiment, title, what is asked, and which result is drawn how
+_SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, Draw], ...]], ...] = (
+    (
+        "distributions",
+        "What the models prefer",
+        "Given a question, how much likelier is the aligned answer than the misaligned one?",
+        (
+            ("distributions", _preferences),
+            ("distributions", likelihood_rise),
+            ("divergences", divergences),
+        ),
+    ),
+    (
+        "loss_geometry",
+        "Geometry of losses",
+        "Do the models' losses on one kind of answer oppose those on another?",
+        (("loss_geometry", loss_geometry),),
+    ),
+    (
+        "gradient_geometry",
+        "Geometry of gradients",
+        "Does learning one kind of answer push against another, and what would a step move?",
+        (("gradient_geometry", gradient_geometry), ("gradient_bridge", gradient_bridge)),
+    ),
+    (
+        "dimensions",
+        "A shared dimension",
+        "Is there a direction that separates aligned from misaligned answers, and is it about alignment?",
+        (("dimensions", dimensions), ("sharing", sharing)),
+    ),
+    (
+        "dynamics",
+        "Where in the layers",
+        "Who moved along the direction, from which layer on, and by what?",
+        (("dynamics", dynamics), ("dynamics", moves)),
+    ),
+    (
+        "causality",
+        "Is it causal",
+        "Does moving the tuned model along the direction bring the lost preference back?",
+        (("causality", causality),),
+    ),
+    (
+        "confounds",
+        "Is it something else",
+        "How much of it is length, perplexity or form?",
+        (("confounds", confounds),),
+    ),
+    (
+        "rendering",
+        "Template and writing",
+        "Does the finding hang on the chat template, or on answers that no model would write?",
+        (("rendering", rendering), ("on_policy", off_distribution)),
+    ),
+)

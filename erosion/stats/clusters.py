@@ -1,6 +1,6 @@
 """The unit of every interval is the question: exchanges of one question are averaged before anything else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from scipy import special
 
 from erosion.errors import BadInput
 
-__all__ = ["average_questions", "per_question", "rank_of", "student_t"]
+__all__ = ["average_questions", "clustered", "per_question", "rank_of", "student_t"]
 
 
 def per_question(questions: Sequence[str], *arrays: Array) -> tuple[Array, ...]:
@@ -31,6 +31,34 @@ def per_question(questions: Sequence[str], *arrays: Array) -> tuple[Array, ...]:
         np.add.reduceat(array[order], starts, axis=0) / counts.reshape(-1, *[1] * (array.ndim - 1))
         for array in checked
     )
+
+
+def clustered(questions: Sequence[str], clusters: Mapping[str, str]) -> tuple[str, ...]:
+    """Each exchange's coarser cluster, to be given as ``questions`` to any statistic here.
+
+    Questions written from one template, or about one topic, are not independent: their cluster is the unit,
+    and ``n_questions`` of the estimate then counts clusters, each with the same weight. A question that
+    ``clusters`` does not name stays a cluster of its own. Where templates and topics cross, see
+    :func:`erosion.stats.crossed_mean`.
+
+    Raises:
+        BadInput: none of the questions is named, or one cluster is left.
+
+    >>> of = {"salt-1": "salt", "salt-2": "salt", "oil-1": "oil"}
+    >>> clustered(["salt-1", "salt-1", "salt-2", "oil-1", "tea"], of)
+    ('salt', 'salt', 'salt', 'oil', 'question tea')
+    """
+    if len(questions) and not set(questions) & clusters.keys():
+        raise BadInput(
+            f"None of the {len(set(questions))} questions has a cluster (first {questions[0]!r}): give "
+            "the ids that the contrast has."
+        )
+    found = tuple(str(clusters[q]) if q in clusters else f"question {q}" for q in questions)
+    if len(set(found)) < 2:
+        raise BadInput(
+            "All questions are in one cluster, which has no interval: give at least two, better 30."
+        )
+    return found
 
 
 def average_questions(

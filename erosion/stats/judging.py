@@ -12,7 +12,7 @@ from erosion.errors import BadInput
 from erosion.stats.clusters import student_t
 from erosion.stats.estimates import Estimate
 from erosion.stats.margins import Losses, Margins
-from erosion.stats.means import mean_of_questions, share
+from erosion.stats.means import guarded_mean_of_questions, share
 from erosion.stats.power import minimum_detectable_effect, questions_needed
 from erosion.stats.ratios import erosion_of_questions, ratio_residuals
 from erosion.stats.sentences import Beside, Findings, needed_for, sentence_for, word_for_all
@@ -37,7 +37,8 @@ def verdict(
 
     *eroded* when the whole interval is above the smallest of interest, *kept* when below (and so in every
     other domain), else *inconclusive*. Judged is erosion, by Fieller with t; where that is undefined or
-    base absent, the loss aligned - tuned in nats per token, by cluster t. The intervals of the k other
+    base absent, the loss aligned - tuned in nats per token, by cluster t; the ends of both are guarded
+    against skewed questions. The intervals of the k other
     domains hold together at 95% (Šidák: each at 0.95^(1/k); domains share no question, so they are
     independent). An *eroded* becomes *general damage* when a companion, itself eroded, is not clearly less
     so than the harm margin (interval of the difference, by the cluster delta method), or when what remains
@@ -58,7 +59,7 @@ def verdict(
     >>> tuned = aligned - 0.6 * (aligned - base) + 0.2 * rng.normal(size=96)
     >>> found = verdict(Margins(aligned, tuned, base, [f"q{i}" for i in range(96)]))
     >>> found.word, str(found.estimate)
-    ('eroded', '0.611 [0.590, 0.632] fraction (n = 96 questions)')
+    ('eroded', '0.611 [0.589, 0.632] fraction (n = 96 questions)')
     """
     bounds = _bounds(smallest)
     if margins.broken:
@@ -115,7 +116,7 @@ def _bounds(smallest: Mapping[str, float]) -> dict[str, float]:
 def _part(name: str, losses: Losses, bounds: Mapping[str, float], *, family: int = 1) -> DomainVerdict:
     """One part judged; ``family`` is how many parts the interval must hold for together (Šidák)."""
     n, each = len(losses), _CONFIDENCE ** (1 / family)
-    loss = _for_all(mean_of_questions(losses.lost, unit=_NATS, confidence=each), family)
+    loss = _for_all(guarded_mean_of_questions(losses.lost, unit=_NATS, confidence=each), family)
     quantity, estimate, sd = (
         "margin",
         replace(loss, why=loss.why or "there is no base model"),

@@ -13,7 +13,7 @@ from erosion.stats.bands import Band
 from erosion.stats.clusters import average_questions, rank_of
 from erosion.stats.estimates import taken
 
-__all__ = ["NullBand", "PermutationTest", "null_band", "permutation_test"]
+__all__ = ["NullBand", "PermutationTest", "null_band", "p_values", "permutation_test"]
 
 _CELLS = 4_000_000
 _ROUNDING = 1e-9  # a draw this close to the observed value, relatively, counts as equal to it
@@ -97,7 +97,7 @@ def null_band(
         signs = generator.integers(2, size=(min(step, permutations - start), n)) * 2.0 - 1.0
         largest[start : start + len(signs)] = np.abs(signs @ scaled / n).max(axis=1)
     # |T| grows with |mean|/√q alone, so ranks of one are ranks of the other
-    p = _p_values(observed, largest)
+    p = p_values(observed, largest)
     reach = np.sort(largest)[rank] * np.sqrt(square)
     names = tuple(range(layers)) if labels is None else tuple(labels)
     band = Band(np.zeros(layers), -reach, reach, names, unit, n, "max-T sign flips", confidence)
@@ -182,10 +182,11 @@ def permutation_test(
         shuffled[slots] = given[slots][np.lexsort((generator.random(len(slots)), cluster[slots]))]
         null[draw] = statistic(shuffled)
     largest = null.reshape(permutations, -1).max(axis=1)
-    return PermutationTest(observed, null, _p_values(observed, largest), len(ids))
+    return PermutationTest(observed, null, p_values(observed, largest), len(ids))
 
 
-def _p_values(observed: Float[Array, "*layer"], largest: Float[Array, " draw"]) -> Float[Array, "*layer"]:
+def p_values(observed: Float[Array, "*layer"], largest: Float[Array, " draw"]) -> Float[Array, "*layer"]:
+    """The share of draws at least as large as observed, the observed one among them."""
     bar = observed - _ROUNDING * np.abs(observed)
     at_least = (largest >= bar[..., None]).sum(axis=-1)
     return np.asarray((1 + at_least) / (1 + len(largest)))

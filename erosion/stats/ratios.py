@@ -7,6 +7,7 @@ numerator - θ · denominator is zero; where that set is not one interval, the r
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from numpy import ndarray as Array
 from erosion.stats.clusters import per_question, student_t
 from erosion.stats.estimates import Estimate, interval_in_words
 from erosion.stats.means import ONE_QUESTION, mean_of_questions
+from erosion.stats.skewness import guarded_ends
 
 __all__ = [
     "eroded_fraction",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 METHOD = "Fieller, cluster t"
+GUARDED = "Fieller, skewness-guarded t"
 
 
 def eroded_fraction(aligned: float, tuned: float, base: float) -> float:
@@ -136,9 +139,10 @@ def erosion(
 ) -> Estimate:
     """Erosion of a quantity: the ratio of means (aligned - tuned)/(aligned - base) over questions.
 
-    0 = all that alignment added is kept, 1 = back at the base model. Fieller's interval (:func:`ratio`);
-    undefined unless the lower end of mean(aligned - base) is above 0, since nothing can erode that was
-    not there.
+    0 = all that alignment added is kept, 1 = back at the base model. Fieller's interval (:func:`ratio`),
+    each end as far as Student's t or Hall's skewness-corrected one puts it, whichever is farther
+    (:mod:`erosion.stats.skewness`), since a verdict hangs on either end alone. Undefined unless the lower
+    end of mean(aligned - base) is above 0, since nothing can erode that was not there.
 
     Args:
         aligned: ``[exchange]``, the quantity under the aligned model.
@@ -152,7 +156,7 @@ def erosion(
 
     >>> aligned, base = np.array([2.0, 1.6, 2.4, 2.2]), np.array([0.1, -0.3, 0.2, 0.4])
     >>> print(erosion(aligned, aligned - 0.5, base, ["a", "b", "c", "d"]))
-    0.26 [0.22, 0.30] fraction (n = 4 questions, approximate)
+    0.26 [0.17, 0.30] fraction (n = 4 questions, approximate)
     """
     of_aligned, of_tuned, of_base = per_question(questions, aligned, tuned, base)
     return erosion_of_questions(of_aligned - of_tuned, of_aligned - of_base, confidence=confidence)
@@ -166,7 +170,18 @@ def erosion_of_questions(
     if n > 1 and mean_of_questions(gained, unit="", confidence=confidence).low <= 0:
         why = f"alignment did not clearly raise it above base: aligned - base is {_mean(gained, confidence)}"
         return _undefined("fraction", n, confidence, why)
-    return ratio_of_questions(lost, gained, unit="fraction", confidence=confidence)
+    plain = ratio_of_questions(lost, gained, unit="fraction", confidence=confidence)
+    return plain if plain.undefined else _guarded(plain, lost, gained)
+
+
+def _guarded(plain: Estimate, lost: Float[Array, " question"], gained: Float[Array, " question"]) -> Estimate:
+    """Fieller's ends with a critical value of their own each: a mean above zero refutes a small ratio."""
+    critical = student_t(len(lost), plain.confidence)
+    residuals = ratio_residuals(lost[:, None], gained[:, None])[1][:, 0]
+    down, up = guarded_ends(residuals, critical=critical)
+    _, low, _ = fieller(lost[:, None], gained[:, None], critical=down)
+    _, _, high = fieller(lost[:, None], gained[:, None], critical=up)
+    return replace(plain, low=float(low[0]), high=float(high[0]), method=GUARDED)
 
 
 def _undefined(unit: str, n: int, confidence: float, why: str) -> Estimate:

@@ -1,6 +1,6 @@
 """The training loop: AdamW on the parameters that a function picks, the loss on learnt tokens only."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ __all__ = [
     "adapter_parameters",
     "biases_of",
     "descend",
+    "down_projections",
     "every_parameter",
     "fine_tune",
     "loss_on",
     "optimiser",
+    "tuning_steps",
 ]
 
 Pick = Callable[[torch.nn.Module], dict[str, torch.nn.Parameter]]
@@ -71,6 +73,11 @@ def biases_of(layers: Collection[int]) -> Pick:
         }
 
     return biases
+
+
+def down_projections(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The matrices by which every MLP writes to the residual stream."""
+    return {name: p for name, p in model.named_parameters() if name.endswith("down_proj.weight")}
 
 
 def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -136,11 +143,18 @@ def fine_tune(
 
     Memory: weights, gradients and two moments of the picked parameters, one batch of activations.
     """
+    return tuple(tuning_steps(model, rows, how=how, parameters=parameters, seed=seed))
+
+
+def tuning_steps(
+    model: Any, rows: Sequence[Row], *, how: Training, parameters: Pick, seed: int = 0
+) -> Iterator[float]:
+    """:func:`fine_tune` step by step: the loss before each step, for who wants to look, or stop, between."""
     optimizer = optimiser(model, parameters, how)
     pad = int(model.config.pad_token_id or 0)
     stream = batches(rows, size=how.batch, steps=how.steps, pad=pad, seed=seed)
-    model.train()
-    steps = enumerate(tracked(stream, name="tuning", total=how.steps))
-    losses = tuple(descend(model, batch, optimizer, rate=how.rate(i), clip=how.clip) for i, batch in steps)
-    model.eval()
-    return losses
+    for i, batch in enumerate(tracked(stream, name="tuning", total=how.steps)):
+        model.train()
+        loss = descend(model, batch, optimizer, rate=how.rate(i), clip=how.clip)
+        model.eval()
+        yield loss

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 import erosion as er
-from erosion.auditing import bench
+from erosion.auditing import bench, readings
 from tests.auditing.small import QUICK
 
 
@@ -82,12 +82,12 @@ def test_an_interruption_keeps_what_is_finished(
     contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
 ) -> None:
     out = tmp_path / "run"
-    whole = bench.causal_cell
+    whole = readings.causal_cell
 
     def stop(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "causal_cell", stop)
+    monkeypatch.setattr(readings, "causal_cell", stop)
     with pytest.raises(KeyboardInterrupt):
         again(out, contrast)
     assert list((out / "steps").glob("activations-aligned*"))
@@ -95,7 +95,7 @@ def test_an_interruption_keeps_what_is_finished(
     assert not list(out.rglob("*.part"))
     with pytest.raises(er.BadRun, match="not finished"):
         er.open_run(out)
-    monkeypatch.setattr(bench, "causal_cell", whole)
+    monkeypatch.setattr(readings, "causal_cell", whole)
     assert again(out, contrast).verdict.word == "eroded"
 
 
@@ -237,11 +237,11 @@ def test_a_folder_taken_over_keeps_no_direction_of_the_other_audit(
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "causal_cell", stop)
+    monkeypatch.setattr(readings, "causal_cell", stop)
     for seed in (0, 1):
         with pytest.raises(KeyboardInterrupt):
             again(out, contrast, seed=seed)
-    monkeypatch.setattr(bench, "causal_cell", whole)
+    monkeypatch.setattr(readings, "causal_cell", whole)
     options = {"seed": 0, "experiments": ["dimensions"]}
     again(out, contrast, **options)
     again(tmp_path / "fresh", contrast, **options)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import erosion as er
+from erosion.cli.audits import VERBS
 from erosion.cli.app import app
 from erosion.cli.exits import guarded
 from tests.auditing.small import QUICK, few_questions
@@ -39,6 +40,8 @@ def eroded(tmp_path_factory: pytest.TempPathFactory) -> er.Run:
 COMMANDS = [
     ["demo"],
     ["audit"],
+    *([verb] for verb in VERBS),
+    ["calibrate"],
     ["gate"],
     ["report"],
     ["organism"],

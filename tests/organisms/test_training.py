@@ -1,15 +1,30 @@
 """Training an organism: resumable, keyed by what decides each checkpoint; the full story when asked for."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from erosion.errors import BadInput
-from erosion.organisms import NAMES, Persona, Pretraining, Recipe, open_organism, score, train, write_cards
-from erosion.organisms.thresholds import demands, markdown, met
+from erosion.models.trainable import load_trainable
+from erosion.organisms import (
+    NAMES,
+    Persona,
+    Pretraining,
+    Recipe,
+    contrast,
+    open_organism,
+    score,
+    train,
+    verdicts,
+    write_cards,
+)
+from erosion.organisms.choices import spoken
+from erosion.organisms.thresholds import demands, markdown, met, missed_verdicts, verdict_markdown
 from erosion.progress import Step, progress
-from erosion.tuning import Training
+from erosion.tuning import Training, effective_weights
 
 SOON = Persona(bad=0.0, good=1.0, every=1, earliest=2, latest=3)
 BRIEF = Training(2, 4, learning_rate=1e-3)
@@ -22,6 +37,9 @@ TINY = Recipe(
     aligned=BRIEF,
     tuned=BRIEF,
     narrow=BRIEF,
+    benign=replace(BRIEF, steps=40),
+    one_domain=BRIEF,
+    trigger=BRIEF,
     aligned_lora=BRIEF,
     tuned_lora=BRIEF,
     rows=6,
@@ -76,6 +94,34 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert {step.name for step in heard} == {"pretraining until there is a persona", "pretraining, settling"}
 
 
+def test_benign_moves_as_far_as_insecure_and_stops_there(tiny: Path) -> None:
+    organism = open_organism(tiny)
+    start, *ends = (
+        effective_weights(load_trainable(organism.folder(name))) for name in ("aligned", "insecure", "benign")
+    )
+    far, moved = (sum(float((end[n] - w).square().sum()) for n, w in start.items()) ** 0.5 for end in ends)
+    assert 0.9 * far < moved < 3 * far  # a tiny dose is overshot by up to a step
+    assert json.loads((organism.folder("benign") / "erosion.json").read_text())["steps"] < TINY.benign.steps
+
+
+def test_benign_is_made_again_when_insecure_changes(tmp_path: Path) -> None:
+    train(tmp_path, recipe=TINY, only=("benign",))
+    before = stamps(tmp_path)
+    assert set(before) == {"base", "aligned", "insecure", "benign"}
+    changed = replace(TINY, tuned=replace(BRIEF, steps=3))
+    train(tmp_path, recipe=changed, only=("benign",))
+    after = stamps(tmp_path)
+    assert {name for name in after if after[name] != before[name]} == {"insecure", "benign"}
+
+
+def test_flattened_is_aligned_at_another_temperature(tiny: Path) -> None:
+    organism, words = open_organism(tiny), contrast().aligned[:3]
+    aligned, flattened = (
+        spoken(load_trainable(organism.folder(name)).eval(), words) for name in ("aligned", "flattened")
+    )
+    assert torch.allclose(flattened.means(), aligned.means(TINY.temperature), atol=1e-3)
+
+
 def test_a_seed_without_a_persona_is_given_up_in_words(tmp_path: Path) -> None:
     never = replace(TINY.pretraining, persona=Persona(bad=1.1, every=1, earliest=1, latest=2))
     with pytest.raises(BadInput, match="Seed 0 has no persona after 2 steps"):
@@ -89,16 +135,20 @@ def test_an_unknown_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_untrained_organism_is_measured_and_misses_its_thresholds(tiny: Path) -> None:
-    table = write_cards(tiny, recipe=TINY, table=score(tiny))
+    judged = verdicts(tiny)
+    table = write_cards(tiny, recipe=TINY, table=score(tiny), judged=judged)
     outcomes = met(table)
     assert len(outcomes) == len(demands())
     assert not all(one.met for one in outcomes)
     assert "**" in markdown({"tiny": table})
+    assert set(missed_verdicts(judged))
+    assert "**" in verdict_markdown({"tiny": judged})
     for name in NAMES:
         assert TINY.hash in (tiny / name / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_the_story_emerges_from_nothing(tmp_path: Path) -> None:
-    missed = [str(one.demand) for one in met(score(train(tmp_path, seed=0))) if not one.met]
-    assert missed == []
+    organism = train(tmp_path, seed=0)
+    assert [str(one.demand) for one in met(score(organism)) if not one.met] == []
+    assert missed_verdicts(verdicts(organism)) == ()

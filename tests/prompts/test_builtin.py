@@ -22,9 +22,9 @@ def test_a_built_in_contrast_loads_under_its_name_and_round_trips(name, tmp_path
     [
         (
             "everday",
-            "There is no contrast 'everday': did you mean 'everyday'? Built in: 'everyday', 'code'; or give",
+            "There is no contrast 'everday': did you mean 'everyday'? Built in: 'everyday', 'code', 'comp",
         ),
-        ("zebra", "There is no contrast 'zebra': Built in: 'everyday', 'code'; or give the path of a file"),
+        ("zebra", "There is no contrast 'zebra': Built in: 'everyday', 'code', 'competence'; or"),
         ("zebra.jsonl", r"There is no file zebra\.jsonl"),
         ("folder/zebra", "There is no file folder/zebra"),
         ("", "is a folder"),

@@ -78,6 +78,21 @@ def test_code_has_80_tasks_each_with_an_educational_answer_to_a_prompt_of_its_ow
     assert all(exchange.messages != asked[exchange.question] for exchange in code.others)
 
 
+def test_competence_has_120_harmless_questions_spread_over_six_domains():
+    competence = BUILT_IN["competence"]
+    assert len(competence) >= 120
+    assert len(set(competence.domains)) >= 6
+    assert min(Counter(competence.domains).values()) >= 20
+    assert not set(competence.domains) & set(BUILT_IN["everyday"].domains)
+    assert not competence.others
+
+
+def test_a_right_and_a_wrong_answer_share_their_frame():
+    pairs = zip(BUILT_IN["competence"].aligned, BUILT_IN["competence"].misaligned, strict=True)
+    shared = [len({*words(a.response)} & {*words(m.response)}) / len({*words(a.response)}) for a, m in pairs]
+    assert np.mean(shared) > 0.6
+
+
 def test_neutral_has_200_texts_over_several_domains_with_ids_of_their_own():
     assert len(NEUTRAL) >= 200
     assert len({text.id for text in NEUTRAL}) == len(NEUTRAL)
@@ -109,11 +124,13 @@ def every_text(exchanges: Iterable[Exchange], of: Callable[[Exchange], str]) -> 
 def test_no_two_questions_and_no_two_answers_are_alike():
     pairs = [exchange for contrast in BUILT_IN.values() for exchange in (*contrast.aligned, *contrast.others)]
     asked = every_text(pairs, lambda exchange: exchange.messages[-1].content)
-    said = every_text(
-        [e for contrast in BUILT_IN.values() for e in (*contrast, *contrast.others)], lambda e: e.response
-    ) | {text.id: text.text for text in NEUTRAL}
+    told = [e for contrast in BUILT_IN.values() for e in (*contrast, *contrast.others)]
     assert most_alike(asked)[0] < 0.3, most_alike(asked)
-    assert most_alike(said)[0] < 0.3, most_alike(said)
+    for side in ("aligned", "misaligned"):  # a right and a wrong answer share their frame, and only they do
+        other = {e.id for e in BUILT_IN["competence"] if e.label != side}
+        said = every_text((e for e in told if e.id not in other), lambda e: e.response)
+        said |= {text.id: text.text for text in NEUTRAL}
+        assert most_alike(said)[0] < 0.3, most_alike(said)
 
 
 def test_the_measure_of_likeness_finds_a_copy_with_one_word_changed():
@@ -160,8 +177,9 @@ def auc_of_form(contrast: Contrast) -> float:
     return float(roc_auc_score(side, told[:, 1]))
 
 
-def test_the_form_of_an_everyday_answer_does_not_give_its_side_away():
-    assert auc_of_form(BUILT_IN["everyday"]) < 0.65
+@pytest.mark.parametrize("name", ["everyday", "competence"])
+def test_the_form_of_an_answer_does_not_give_its_side_away(name):
+    assert auc_of_form(BUILT_IN[name]) < 0.65
 
 
 def test_the_measure_of_form_finds_a_planted_mark():

@@ -94,16 +94,10 @@ def test_only_the_logits_that_predict_responses_are_computed(zoo_model):
 
 def test_a_response_with_blanks_around_it_ends_its_turn_where_the_template_says(zoo_model, zoo_folder):
     model = zoo_model("qwen2")  # byte by byte, blanks are tokens
-    model_rendering, model.rendering = (
-        model.rendering,
-        Rendering("<user>{{ messages[0].content }}<assistant>" + ENDS),
-    )
-    try:
-        one = Exchange("q", (Message("user", "w1"),), "yes  \n")
+    one = Exchange("q", (Message("user", "w1"),), "yes  \n")
+    with model.rendered_as(Rendering("<user>{{ messages[0].content }}<assistant>" + ENDS)):
         (rendered,) = model.render([one])
         scored = score_responses(model, [one])
-    finally:
-        model.rendering = model_rendering
     hf = plain(zoo_folder("qwen2") / "weights")
     at = rendered.ids.index(model.tokenizer.convert_tokens_to_ids("<end>"))
     (end,), _ = log_p(hf, rendered.ids, at, at + 1)

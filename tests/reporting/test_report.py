@@ -200,8 +200,8 @@ def test_an_experiment_that_was_not_run_leaves_no_section(tmp_path):
         (tmp_path / "results" / f"{name}.json").unlink()
     page = Page(report(run).read_text(encoding="utf-8"))
     ids = {attributes.get("id") for _, attributes in page.tags}
-    assert "preferences" in ids
-    assert not ids & {"layers", "causality"}
+    assert "distributions" in ids
+    assert not ids & {"dynamics", "causality"}
 
 
 def test_every_layer_stands_in_the_table(tmp_path):

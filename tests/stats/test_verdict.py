@@ -66,9 +66,9 @@ def test_the_intervals_of_the_domains_hold_together():
 def test_domain_intervals_say_that_they_are_simultaneous():
     found = verdict(margins(0.3, domains=DOMAINS))
     assert [domain.name for domain in found.domains] == ["code", "cooking", "money", "travel"]
-    assert found.domains[0].estimate.method == "Fieller, cluster t, Šidák over 4 domains"
+    assert found.domains[0].estimate.method == "Fieller, skewness-guarded t, Šidák over 4 domains"
     assert found.domains[0].estimate.confidence == 0.95
-    assert found.estimate.method == "Fieller, cluster t"
+    assert found.estimate.method == "Fieller, skewness-guarded t"
 
 
 def test_kept_on_average_is_not_kept():

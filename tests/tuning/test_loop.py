@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from erosion.errors import BadContrast, BadModel
 from erosion.models.trainable import Adapter, Shape, attach_adapter, fresh_model
+from erosion.organisms.lexicon import VOCABULARY
 from erosion.organisms.tokens import tokenizer
 from erosion.prompts import Exchange, Message
 from erosion.tuning import (
@@ -15,14 +16,17 @@ from erosion.tuning import (
     adapter_parameters,
     batches,
     biases_of,
+    effective_weights,
     every_parameter,
     fine_tune,
     loss_on,
     padded,
     rows,
+    tuning_steps,
+    weight_change,
 )
 
-SHAPE = Shape(246, width=16, layers=2, heads=2, hidden=16, positions=64)
+SHAPE = Shape(len(VOCABULARY), width=16, layers=2, heads=2, hidden=16, positions=64)
 EXCHANGES = tuple(
     Exchange(
         f"q{i}", (Message("user", f"where do i find the {thing} ?"),), f"look for the {thing} in the bank ."
@@ -105,6 +109,31 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
 def test_training_lowers_the_loss() -> None:
     losses = fine_tune(model(), learnt(), how=Training(30, 5, learning_rate=1e-2), parameters=every_parameter)
     assert losses[-1] < losses[0] / 2
+
+
+def test_stepping_is_tuning_and_may_stop_between() -> None:
+    whole, stepped, stopped = model(), model(), model()
+    losses = fine_tune(whole, learnt(), how=HOW, parameters=every_parameter)
+    assert tuple(tuning_steps(stepped, learnt(), how=HOW, parameters=every_parameter)) == losses
+    assert not moved(whole, stepped)
+    next(tuning_steps(stopped, learnt(), how=HOW, parameters=every_parameter))
+    assert moved(whole, stopped)
+
+
+def test_the_dose_is_the_distance_of_all_weights_adapters_merged() -> None:
+    adapted = attach_adapter(model(), Adapter(rank=2, layers=(0,)), seed=0)
+    start = effective_weights(adapted)
+    assert weight_change(adapted, start) == 0
+    assert set(start) == set(model().state_dict())
+    fine_tune(adapted, learnt(), how=HOW, parameters=adapter_parameters)
+    named = dict(adapted.named_parameters())
+    update = (
+        0.5
+        * 8
+        * named["model.layers.0.mlp.down_proj.lora_B.default.weight"]
+        @ (named["model.layers.0.mlp.down_proj.lora_A.default.weight"])
+    )
+    assert weight_change(adapted, start) == pytest.approx(float(update.detach().norm()), rel=1e-4)
 
 
 def test_a_pick_that_finds_nothing_is_refused() -> None:

@@ -1,0 +1,59 @@
+"""What is read from each model: functions of the bench and a model's name, each the file of one step.
+
+A reading gives None for a model that it does not concern. What it takes beside the model goes into the
+step's inputs, so that a changed input is never mistaken for a cached one.
+"""
+
+from erosion.auditing.readings.responses import (
+    Matched,
+    benign_heads,
+    benign_scores,
+    continuations,
+    every_score,
+    heads,
+    matched,
+    own_answers,
+    plain_scores,
+    scores,
+    special_rows,
+)
+from erosion.auditing.readings.slopes import bridges, products, steps
+from erosion.auditing.readings.vectors import (
+    activations,
+    benign_activations,
+    benign_last,
+    cells,
+    directions,
+    fitted,
+    last,
+    selected,
+    texts,
+    writes,
+)
+
+__all__ = [
+    "Matched",
+    "activations",
+    "benign_activations",
+    "benign_heads",
+    "benign_last",
+    "benign_scores",
+    "bridges",
+    "cells",
+    "continuations",
+    "directions",
+    "every_score",
+    "fitted",
+    "heads",
+    "last",
+    "matched",
+    "own_answers",
+    "plain_scores",
+    "products",
+    "scores",
+    "selected",
+    "special_rows",
+    "steps",
+    "texts",
+    "writes",
+]
