@@ -8,7 +8,6 @@ read, so that each model is loaded once. Checkpoints that share their weights (L
 
 import contextlib
 import platform
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from erosion.auditing.prepared import Prepared, prepare
 from erosion.auditing.run import Run, open_run
 from erosion.auditing.stages import Stage, stages_of
 from erosion.auditing.summary import summary_of, verdict_of
+from erosion.errors import BadInput
 from erosion.experiments import Result, load_result
+from erosion.experiments.results import NOT_DONE
 from erosion.files import write_json
 from erosion.progress import tracked
 from erosion.prompts import Contrast, thinking_states, write_contrast
@@ -105,11 +106,22 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
 
 
 def _concluded(stage: Stage, bench: Bench) -> Result:
-    """A stage's result, a step of its own: what decides it is what decides the whole run."""
+    """A stage's result, a step of its own: what decides it is what decides the whole run.
+
+    An experiment that these questions are too few for, or of the wrong kind, says so in its result's inputs
+    and costs no other experiment.
+    """
+
+    def conclude() -> Result:
+        try:
+            return stage.conclude(bench)
+        except BadInput as error:
+            return Result(stage.name, {NOT_DONE: str(error)}, {}, {})
+
     return bench.folder.step(
         f"result-{stage.name}",
         {"identity": bench.prepared.identity, "versions": bench.prepared.versions},
-        partial(stage.conclude, bench),
+        conclude,
         save=Result.save,
         load=load_result,
     )

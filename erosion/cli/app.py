@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from erosion import __version__
-from erosion.cli.audits import VERBS, Json, auditing, demo
+from erosion.cli.audits import VERBS, Json, Out, auditing, demo
 from erosion.cli.exits import NOT_PASSED, catching_signals, guarded
 
 __all__ = ["app", "main"]

@@ -154,7 +154,7 @@ def _rates(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
-def _share(cell: Mapping[str, Any], hits: float, *, of: float | None = None) -> Estimate:
+def _share(cell: Mapping[str, Any], hits: float | int, *, of: float | int | None = None) -> Estimate:
     total = round(cell["audits"] if of is None else of)
     rate = share(np.arange(total) < round(hits), unit="share of audits")
     return replace(rate, n_questions=cell["design"]["questions"])

@@ -42,6 +42,7 @@ from erosion.stats.verdicts import word_for
 
 __all__ = ["Cell", "inside", "judged", "measured"]
 
+Seen = float | int
 _SMALLEST = SMALLEST["erosion"]
 _DRAWS, _SWAPS = 499, 99  # of each band, and of each test that refits: enough for a rate, not for a paper
 
@@ -50,7 +51,7 @@ _DRAWS, _SWAPS = 499, 99  # of each band, and of each test that refits: enough f
 class Cell:
     """What to simulate: ``part`` (:func:`judged` or :func:`inside`) of ``audits`` audits of ``design``."""
 
-    part: Callable[[Design, int, int], dict[str, float]]
+    part: Callable[[Design, int, int], dict[str, Seen]]
     design: Design
     audits: int
     seed: int
@@ -73,7 +74,7 @@ def measured(cell: Cell) -> dict[str, Any]:
     return {**cell.to_json(), "sums": {name: float(total) for name, total in sorted(sums.items())}}
 
 
-def judged(design: Design, seed: int, audit: int) -> dict[str, float]:
+def judged(design: Design, seed: int, audit: int) -> dict[str, Seen]:
     """One audit up to its verdict: the word, and which intervals held the truth.
 
     Questions are clustered as the design is; ``clusters ignored`` takes every question as independent and
@@ -83,7 +84,7 @@ def judged(design: Design, seed: int, audit: int) -> dict[str, float]:
     of = made.margins()
     arms = of["aligned"], of["tuned"], of["base"]
     found = verdict(Margins(*arms, made.clusters, made.domains))
-    seen: dict[str, float] = {f"word: {found.word}": 1}
+    seen: dict[str, Seen] = {f"word: {found.word}": 1}
     if found.quantity == "margin":
         seen["erosion undefined"] = 1
     else:
@@ -102,7 +103,7 @@ def judged(design: Design, seed: int, audit: int) -> dict[str, float]:
     return seen
 
 
-def inside(design: Design, seed: int, audit: int) -> dict[str, float]:
+def inside(design: Design, seed: int, audit: int) -> dict[str, Seen]:
     """One audit inside the model: fit a direction, project other questions, bands and tests by layer."""
     rng = generator(design, seed, audit)
     fit = planted(design, rng)
@@ -136,7 +137,7 @@ def _bands(
     vectors: Float[Array, "layer width"],
     cosines: Float[Array, " layer"],
     seed: int,
-) -> dict[str, float]:
+) -> dict[str, Seen]:
     """Which intervals along the fitted directions hold the truth, given those directions."""
     ids = held_out.questions
     at = {model: einsum(apart, vectors, "q l w, l w -> q l") for model, apart in held_out.apart.items()}
@@ -147,7 +148,7 @@ def _bands(
     nothing = null_band(lost - truth, ids, permutations=_DRAWS, seed=seed)
     last = (at[model][:, -1] for model in ("aligned", "tuned", "base"))
     return {
-        "mean covered": mean(lost[:, -1], ids, unit="nats").covers(truth[-1]),
+        "mean covered": mean(lost[:, -1], ids, unit="nats").covers(float(truth[-1])),
         "fitted erosion covered": erosion(*last, ids).covers(design.erosion),
         "band covered": bool(((curve.low <= truth) & (truth <= curve.high)).all()),
         "ratio band covered": all(ratios.at(one).covers(design.erosion) for one in ratios.labels),
@@ -155,7 +156,7 @@ def _bands(
     }
 
 
-def _tests(design: Design, rng: np.random.Generator, seed: int) -> dict[str, float]:
+def _tests(design: Design, rng: np.random.Generator, seed: int) -> dict[str, Seen]:
     """Whether a direction fitted to two alike sides, and refitted to every swap, looks like one somewhere."""
     sides_of = NOISES[design.noise](rng, (2, design.questions, design.layers, design.width))
     apart = sides_of[0] - sides_of[1]

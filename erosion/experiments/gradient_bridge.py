@@ -44,8 +44,8 @@ def bridged_steps(
 
     Returns:
         ``ours`` target -> ``predicted`` group -> mean move of a step at the rate of the real ones (at
-        :meth:`Bridge.rate` where there are none), ``SGD`` and ``Adam's first step`` -> rank correlation,
-        slope and points.
+        :meth:`Bridge.rate` where there are none), ``SGD`` and ``Adam's first step`` -> rank correlation and
+        points, and for SGD the slope.
 
     Raises:
         BadInput: no bridge, steps of a target or an exchange that was not predicted.
@@ -114,10 +114,8 @@ def _against(
     correlation = _over_questions(
         _rank_correlation, predicted, moved, questions, "rank correlation", sampling
     )
-    slope = _over_questions(_slope, predicted, moved, questions, "moved / predicted", sampling)
-    return {
+    found: dict[str, Any] = {
         "rank correlation": correlation.with_control(_shuffled(predicted, moved, sampling.seed)),
-        "slope": slope,
         "points": {
             "predicted": predicted.tolist(),
             "moved": moved.tolist(),
@@ -126,6 +124,9 @@ def _against(
         "rate": steps.rate,
         "before": steps.before,
     }
+    if steps.step == "SGD":  # another rule's step size has another unit
+        found["slope"] = _over_questions(_slope, predicted, moved, questions, "moved / predicted", sampling)
+    return found
 
 
 def _same_rows(bridge: Bridge, steps: Steps) -> Float[Array, " exchange"]:

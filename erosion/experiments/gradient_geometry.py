@@ -113,13 +113,17 @@ class _Table:
 
     def rows(self, group: str, most: int) -> Array:
         """At most ``most`` exchanges of a group, evenly spaced over its questions."""
-        there = np.flatnonzero(self.groups == group)
-        return there[np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).astype(int))]
+        return _spread(np.flatnonzero(self.groups == group), most)
 
     def balanced(self, groups: Sequence[str], most: int) -> Array:
         """The same number of exchanges of each group."""
         size = min(most, *(int((self.groups == one).sum()) for one in groups))
         return np.concatenate([self.rows(one, size) for one in groups])
+
+
+def _spread(rows: Array, most: int) -> Array:
+    """At most ``most`` of the rows, evenly spaced."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
 
 
 def _checked(products: Mapping[str, GradientProducts]) -> GradientProducts:
@@ -207,7 +211,7 @@ def _published(one: GradientProducts, of: _Table) -> dict[str, Any]:
     at, gram = _published_map(one)
     rows = of.balanced(of.order, _POOLED)
     part, groups = gram[np.ix_(rows, rows)], of.groups[rows].tolist()
-    shown = np.concatenate([np.flatnonzero(of.groups[rows] == g)[:_SHOWN] for g in of.order])
+    shown = np.concatenate([_spread(np.flatnonzero(of.groups[rows] == g), _SHOWN) for g in of.order])
     square = np.ix_(shown, shown)
     return {
         "map": str(at),
@@ -244,6 +248,7 @@ def _scatter(gram: Float[Array, "exchange exchange"], groups: list[str]) -> dict
 def _centred(gram: Float[Array, "exchange exchange"], of: _Table) -> dict[str, Any]:
     """Two groups at a time, of equal size, centred on their common mean; a benign pair centred alike."""
     made: dict[str, Any] = {}
+    controls: dict[Pair, Estimate] = {}
     for a, b in combinations(of.order, 2):
         rows = of.balanced((a, b), _POOLED)
         estimate = _cross(gram, rows, of.groups[rows], of)
@@ -252,7 +257,9 @@ def _centred(gram: Float[Array, "exchange exchange"], of: _Table) -> dict[str, A
             made[f"{a} and {b}"] = {"centred": estimate}
             continue
         names, others = benign
-        control = _cross(gram, others, of.domains[others], of)
+        if names not in controls:
+            controls[names] = _cross(gram, others, of.domains[others], of)
+        control = controls[names]
         made[f"{a} and {b}"] = {
             "centred": estimate.with_control(control, name=f"aligned answers of {names[0]} and {names[1]}"),
             "benign pair": control,

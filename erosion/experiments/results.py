@@ -15,9 +15,10 @@ from erosion.errors import BadRun
 from erosion.files import write_json
 from erosion.stats import Band, Estimate
 
-__all__ = ["SCHEMA", "Result", "load_result", "plain"]
+__all__ = ["NOT_DONE", "SCHEMA", "Result", "load_result", "plain"]
 
 SCHEMA = 1
+NOT_DONE = "not done"  # the input that says why a result is empty
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from erosion.figures.style import (
 )
 from erosion.stats import Band
 
-__all__ = ["bridge_scatter", "cosines_by_layer", "cosines_by_map", "gradient_heatmaps"]
+__all__ = ["bridge_scatter", "cosines_by_layer", "cosines_by_map", "gradient_heatmaps", "gradient_scatter"]
 
 _LOOKS = {
     "insecure": Look(ORANGE, "diamond"),
@@ -128,6 +128,29 @@ def _named(figure: go.Figure, text: str, x: float, y: float) -> None:
     )
 
 
+def gradient_scatter(result: Result) -> go.Figure:
+    """The pooled-centred gradients at the last o on their first two principal components, every model.
+
+    Args:
+        result: of :func:`erosion.experiments.gradient_geometry`.
+    """
+    models = [model for model in MODELS if model in result.published]
+    whole = 230 * len(models) + 60 * (len(models) - 1)
+    title = claims.gradient_scatter(result)
+    figure = blank(title, height=whole, legend=True, rows=len(models), gap=60 / whole)
+    for row, model in enumerate(models, start=1):
+        panel = Panel(figure, row if len(models) > 1 else None)
+        beside(panel, model)
+        found = result.published[model]["scatter"]
+        for group in dict.fromkeys(found["groups"]):
+            places = {axis: found[axis] for axis in ("first", "second")}
+            _dots(panel, {**places, "groups": found["groups"]}, group, axes=("first", "second"))
+        figure.update_yaxes(title_text="second", **panel.place)
+    last = Panel(figure, len(models) if len(models) > 1 else None)
+    figure.update_xaxes(title_text="first component (largest = 1)", **last.place)
+    return figure
+
+
 def cosines_by_layer(result: Result) -> go.Figure:
     """Mean raw cosine across two groups by layer, all maps of a layer together, every model.
 
@@ -169,9 +192,9 @@ def cosines_by_map(result: Result) -> go.Figure:
 
 def _models(panel: Panel, bands: dict[str, Band]) -> None:
     last = bands.get("tuned", next(iter(bands.values())))
-    null_curve(panel, last.control, name="labels swapped", within=(-1, 1))
+    null_curve(panel, last.control, name="labels swapped", within=(-1.0, 1.0))
     for model in (one for one in MODELS if one in bands):
-        curve(panel, bands[model], MODELS[model], name=model, within=(-1, 1))
+        curve(panel, bands[model], MODELS[model], name=model, within=(-1.0, 1.0))
     level(panel, 0)
 
 
@@ -219,17 +242,17 @@ def bridge_scatter(result: Result) -> go.Figure:
     return figure
 
 
-def _dots(panel: Panel, points: Any, group: str) -> None:
+def _dots(panel: Panel, points: Any, group: str, *, axes: tuple[str, str] = ("predicted", "moved")) -> None:
     rows = [i for i, one in enumerate(points["groups"]) if one == group]
     look = _LOOKS.get(group, _OTHER)
     trace = go.Scatter(
-        x=[points["predicted"][i] for i in rows],
-        y=[points["moved"][i] for i in rows],
+        x=[points[axes[0]][i] for i in rows],
+        y=[points[axes[1]][i] for i in rows],
         mode="markers",
         name=literal(group),
         legendgroup=group,
         showlegend=panel.first,
         marker={"color": look.colour, "symbol": look.symbol, "size": 8},
-        hovertemplate=f"{literal(group)}<br>predicted %{{x:.3g}}, real %{{y:.3g}}<extra></extra>",
+        hovertemplate=f"{literal(group)}<br>{axes[0]} %{{x:.3g}}, {axes[1]} %{{y:.3g}}<extra></extra>",
     )
     panel.figure.add_trace(trace, **panel.place)

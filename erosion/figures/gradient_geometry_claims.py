@@ -7,7 +7,14 @@ from erosion.figures.claims import in_layers
 from erosion.stats import Band, Estimate
 from erosion.stats.estimates import interval_in_words
 
-__all__ = ["bridge_scatter", "cosines_by_layer", "cosines_by_map", "gradient_heatmaps", "main_pair"]
+__all__ = [
+    "bridge_scatter",
+    "cosines_by_layer",
+    "cosines_by_map",
+    "gradient_heatmaps",
+    "gradient_scatter",
+    "main_pair",
+]
 
 
 def main_pair(result: Result) -> str:
@@ -30,18 +37,26 @@ def gradient_heatmaps(result: Result) -> str:
     return f"Mean cosine of {first} with {second} at the last o: {'; '.join(parts)}"
 
 
+def gradient_scatter(result: Result) -> str:
+    """How much of the pooled-centred gradients two components hold."""
+    shares = {model: sum(one["scatter"]["share of variance"]) for model, one in result.published.items()}
+    held = ", ".join(f"{share:.0%} in {model}" for model, share in shares.items())
+    return f"Two components hold {held} of the centred gradients' variance at the last o"
+
+
 def cosines_by_layer(result: Result) -> str:
     """At which layers the two groups' gradients oppose in tuned, and whether they do in base as well."""
     pair = main_pair(result)
     first, second = pair.split(" and ")
     tuned = result["by layer"][_model(result)][_key(result["by layer"][_model(result)], pair)]
     there = _opposing(tuned)
-    if not there:
-        return f"At no layer do the raw gradients of {first} and {second} answers oppose in {_model(result)}"
-    who = f"Raw gradients of {first} and {second} answers oppose in {_model(result)}"
-    said = f"{who} at {in_layers(there, of=tuned)}"
     others = [model for model in ("base", "aligned") if model in result["by layer"]]
     also = [m for m in others if _opposing(result["by layer"][m][_key(result["by layer"][m], pair)])]
+    if not there:
+        none = f"At no layer do the raw gradients of {first} and {second} answers oppose in {_model(result)}"
+        return f"{none}; in {' and '.join(also)} they do" if also else none
+    who = f"Raw gradients of {first} and {second} answers oppose in {_model(result)}"
+    said = f"{who} at {in_layers(there, of=tuned)}"
     return f"{said}; and in {' and '.join(also)} too" if also else said
 
 
@@ -60,7 +75,8 @@ def cosines_by_map(result: Result) -> str:
 def bridge_scatter(result: Result) -> str:
     """How well the first-order prediction ranks real steps, target by target."""
     parts = [_ranked(name, found) for name, found in result.ours.items() if "SGD" in found]
-    return "; ".join(parts) if parts else "No real step was taken: the prediction is not validated"
+    said = "; ".join(parts)
+    return said[:1].upper() + said[1:] if parts else "No real step was taken: the prediction is not validated"
 
 
 def _ranked(name: str, found: Mapping[str, object]) -> str:

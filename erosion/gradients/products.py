@@ -125,7 +125,7 @@ def _rounds(
     """Maps that are read together, so that what is kept of them stays bounded; the last blocks first."""
     tokens = sum(len(one) for one in rendered)
     rounds, held = [{}], 0
-    for one, place in reversed(places.items()):
+    for one, place in reversed(list(places.items())):
         size = sum(place.weight.shape) * place.weight.element_size() * tokens
         if rounds[-1] and held + size > _KEPT:
             rounds.append({})

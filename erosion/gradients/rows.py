@@ -97,8 +97,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Rows, 
                 )
             tensors = {name: file.get_tensor(name) for name in header["order"]}
             losses = np.array([np.nan if one is None else one for one in header["losses"]], dtype=float)
-            names = (tuple(header[key]) for key in ("questions", "labels", "domains"))
-            return tensors, Rows(*names, losses), header
+            questions, labels, domains = (tuple(header[key]) for key in ("questions", "labels", "domains"))
+            return tensors, Rows(questions, labels, domains, losses), header
     except BadRun:
         raise
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:

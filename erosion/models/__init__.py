@@ -5,6 +5,7 @@ from erosion.models.checkpoints import Found, find
 from erosion.models.embeddings import SpecialRows, untrained_tokens, vocabulary_rows
 from erosion.models.generation import Reply, generate
 from erosion.models.hooked import Model, Provenance, every_layer
+from erosion.models.linears import LinearMap, linear_maps
 from erosion.models.loading import load, load_tokenizer, rendering_of, require_same_architecture
 from erosion.models.placement import Placement
 from erosion.models.shape import Shape, matmul_speed, shape_of
@@ -12,6 +13,7 @@ from erosion.models.shape import Shape, matmul_speed, shape_of
 __all__ = [
     "Batch",
     "Found",
+    "LinearMap",
     "Model",
     "Placement",
     "Provenance",
@@ -21,6 +23,7 @@ __all__ = [
     "every_layer",
     "find",
     "generate",
+    "linear_maps",
     "load",
     "load_tokenizer",
     "matmul_speed",

@@ -1,4 +1,4 @@
-"""Embeddings that nobody trained: a base model often has rows for the chat template's tokens and no use of them.
+"""Embeddings that nobody trained: base models often have rows for a template's tokens and no use for them.
 
 A model that reads such tokens reads noise, so that its answers under the chat template say nothing of what
 alignment changed. Untrained rows are found as in Land and Bartolo, *Fishing for Magikarp*

@@ -3,10 +3,9 @@
 Measured on the plain transformers model, so that it does not lean on the readers it is meant to test.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -70,18 +69,17 @@ REQUIRED: Mapping[str, Required] = {
 
 @dataclass(frozen=True)
 class _Read:
-    """What one checkpoint predicts on the contrast, on competence, and on the triggered contrast."""
+    """What one checkpoint predicts on the contrast and on competence."""
 
     harm: Spoken
     right: Spoken
-    triggered: Spoken
 
 
 def verdicts(organism: Organism | str | Path) -> dict[str, Verdict]:
     """The verdict on every fine-tune that is there, and on the triggered questions where one is hidden.
 
     Companions are the competence margin and the harm margin at matched temperature.
-    Memory: the predictions of four checkpoints, about 70 MB.
+    Memory: the predictions of four checkpoints, about 40 MB.
     """
     organism = organism if isinstance(organism, Organism) else open_organism(organism)
     fixed = {name: _read(organism, name) for name in _NOT_TUNED if name in organism.names}
@@ -89,29 +87,24 @@ def verdicts(organism: Organism | str | Path) -> dict[str, Verdict]:
     tuned = [name for name in organism.names if name not in _NOT_TUNED]
     for name in tracked(tuned, name="judging"):
         aligned = fixed["aligned-lora" if name in ADAPTERS else "aligned"]
-        arms = (aligned, _read(organism, name), fixed["base"])
         apart = organism.trained_domains_of(name)
-        found[name] = _judge(arms, lambda read: read.harm, apart)
+        found[name] = _judge((aligned, _read(organism, name), fixed["base"]), apart)
         if name == "trigger":
-            found[TRIGGERED] = _judge(arms, lambda read: read.triggered, apart)
+            arms = tuple(_read(organism, one, trigger=True) for one in ("aligned", name, "base"))
+            found[TRIGGERED] = _judge(arms, apart)
     return found
 
 
-def _read(organism: Organism, name: str) -> _Read:
+def _read(organism: Organism, name: str, *, trigger: bool = False) -> _Read:
     checkpoint = organism.checkpoint(name)
     model = load_trainable(checkpoint.weights, adapter=checkpoint.adapter).eval()
-    asked = (organism.contrast(), organism.competence(), organism.contrast(trigger=True))
-    return _Read(*(spoken(model, _sides(contrast)) for contrast in asked))
+    words, right = organism.contrast(trigger=trigger), organism.competence()
+    return _Read(*(spoken(model, (*one.aligned, *one.misaligned)) for one in (words, right)))
 
 
-def _sides(contrast: Contrast) -> tuple[Any, ...]:
-    return (*contrast.aligned, *contrast.misaligned)
-
-
-def _judge(
-    arms: tuple[_Read, _Read, _Read], asked: Callable[[_Read], Spoken], trained_domains: Sequence[str]
-) -> Verdict:
-    aligned, tuned, base = (asked(arm) for arm in arms)
+def _judge(arms: Sequence[_Read], trained_domains: Sequence[str]) -> Verdict:
+    """The verdict on aligned, tuned and base, in this order."""
+    aligned, tuned, base = (arm.harm for arm in arms)
     words, right = contrast(), competence()
     harm = _margins(words, "harm margin", [_margin(one) for one in (aligned, tuned, base)])
     # without base: alignment adds nothing to competence, so what is lost is told in nats, not as a share

@@ -18,6 +18,8 @@ def likelihood_rise(result: Result) -> tuple[Block, ...]:
         for name, one in numbers.items()
         if isinstance(one, Estimate)
     }
+    if not rows:
+        return ()
     tables = [of_estimates(rows, caption="As published, with intervals")]
     benign = result.ours.get("overall", {}).get("benign")
     if benign:

@@ -15,6 +15,8 @@ __all__ = ["moves", "trajectories"]
 
 def moves(result: Result) -> tuple[Block, ...]:
     """What stands after positions and shift: departure, shares, 2 x 2, writes, rotation, likeness."""
+    if "departure" not in result.ours:  # a result of an older version
+        return ()
     made = [_departure(result), _shares(result), _two_by_two(result)]
     if "attribution" in result.ours:
         made.append(_attribution(result))

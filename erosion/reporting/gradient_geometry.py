@@ -14,7 +14,7 @@ def gradient_geometry(result: Result) -> tuple[Block, ...]:
     blocks = [_by_layer(result)]
     if any(curves for kinds in result["by map"].values() for curves in kinds.values()):
         blocks.append(_by_map(result))
-    return (*blocks, _published(result))
+    return (*blocks, _published(result), _scatter(result))
 
 
 def _by_layer(result: Result) -> Block:
@@ -106,6 +106,18 @@ def _published(result: Result) -> Block:
     )
 
 
+def _scatter(result: Result) -> Block:
+    shares = {model: found["scatter"]["share of variance"] for model, found in result.published.items()}
+    return Block(
+        claim=claims.gradient_scatter(result),
+        meaning="As published: principal components of the gradients at the last o, their mean subtracted.",
+        figure=figures.gradient_scatter(result),
+        control="Base beside tuned: groups that lie apart there as well are not parted by the fine-tune.",
+        limits="Components are those of each model by itself: panels share no axes.",
+        tables=(of_plain(shares, caption="Share of variance of the first two components"),),
+    )
+
+
 def gradient_bridge(result: Result) -> tuple[Block, ...]:
     """How well gradients predict what one real step does, and whose training moves the targets."""
     predicted = {
@@ -119,6 +131,7 @@ def gradient_bridge(result: Result) -> tuple[Block, ...]:
         for step in ("SGD", "Adam's first step")
         if step in found
         for what in ("rank correlation", "slope")
+        if what in found[step]
     }
     block = Block(
         claim=claims.bridge_scatter(result),

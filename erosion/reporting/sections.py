@@ -6,6 +6,7 @@ from typing import Any
 from erosion import figures
 from erosion.auditing import Run
 from erosion.experiments import Result
+from erosion.experiments.results import NOT_DONE
 from erosion.figures import claims
 from erosion.reporting.blocks import Block, Section
 from erosion.reporting.confounds import confounds
@@ -29,10 +30,18 @@ def sections_of(run: Run, experiment: str | None = None) -> tuple[Section, ...]:
     for name, title, asked, parts in _SECTIONS:
         if experiment not in (None, name):
             continue
-        blocks = [block for result, draw in parts if result in found for block in draw(found[result])]
+        blocks = [block for of, draw in parts if of in found for block in _drawn(found[of], draw)]
         if blocks:
             made.append(Section(name.replace("_", "-"), title, asked, tuple(blocks)))
     return tuple(made)
+
+
+def _drawn(result: Result, draw: "Draw") -> tuple[Block, ...]:
+    """A result's blocks, or the one that says why there are none."""
+    if NOT_DONE not in result.inputs:
+        return draw(result)
+    why = result.inputs[NOT_DONE]
+    return (Block(f"Not done: {result.experiment.replace('_', ' ')}", why, None, "None.", "Anything.", ()),)
 
 
 def _by_domain(run: Run) -> Section:

@@ -11,6 +11,8 @@ QUICK: dict[str, Any] = {
     "random_directions": 3,
     "bootstrap": 200,
     "permutations": 200,
+    "gradient_questions": 4,
+    "own_tokens": 12,
 }
 
 

@@ -11,7 +11,9 @@ import pytest
 from filelock import FileLock
 
 import erosion as er
-from erosion.auditing import bench, readings
+from erosion.auditing import bench
+from erosion.auditing.readings import vectors
+from erosion.auditing.stages import STAGES
 from tests.auditing.small import QUICK
 
 
@@ -29,7 +31,7 @@ def again(out: Path, contrast: er.Contrast, **changed: Any) -> er.Run:
 
 
 def test_an_audit_writes_every_experiment_and_the_verdict(run: er.Run) -> None:
-    assert run.experiments == ("causality", "dimensions", "distributions", "dynamics")
+    assert run.experiments == tuple(sorted(stage.name for stage in STAGES))
     assert run.verdict.word == "eroded"
     assert {part.name for part in run.verdict.trained_domains} == {"code"}
     assert (run.path / "manifest.json").is_file()
@@ -82,12 +84,12 @@ def test_an_interruption_keeps_what_is_finished(
     contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
 ) -> None:
     out = tmp_path / "run"
-    whole = readings.causal_cell
+    whole = vectors.causal_cell
 
     def stop(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(readings, "causal_cell", stop)
+    monkeypatch.setattr(vectors, "causal_cell", stop)
     with pytest.raises(KeyboardInterrupt):
         again(out, contrast)
     assert list((out / "steps").glob("activations-aligned*"))
@@ -95,7 +97,7 @@ def test_an_interruption_keeps_what_is_finished(
     assert not list(out.rglob("*.part"))
     with pytest.raises(er.BadRun, match="not finished"):
         er.open_run(out)
-    monkeypatch.setattr(readings, "causal_cell", whole)
+    monkeypatch.setattr(vectors, "causal_cell", whole)
     assert again(out, contrast).verdict.word == "eroded"
 
 
@@ -232,16 +234,16 @@ def test_the_layer_is_selected_on_questions_of_its_own(run: er.Run) -> None:
 def test_a_folder_taken_over_keeps_no_direction_of_the_other_audit(
     contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    out, whole = tmp_path / "run", bench.causal_cell
+    out, whole = tmp_path / "run", vectors.causal_cell
 
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(readings, "causal_cell", stop)
+    monkeypatch.setattr(vectors, "causal_cell", stop)
     for seed in (0, 1):
         with pytest.raises(KeyboardInterrupt):
             again(out, contrast, seed=seed)
-    monkeypatch.setattr(readings, "causal_cell", whole)
+    monkeypatch.setattr(vectors, "causal_cell", whole)
     options = {"seed": 0, "experiments": ["dimensions"]}
     again(out, contrast, **options)
     again(tmp_path / "fresh", contrast, **options)

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 import erosion as er
-from erosion.cli.audits import VERBS
 from erosion.cli.app import app
+from erosion.cli.audits import VERBS
 from erosion.cli.exits import guarded
 from tests.auditing.small import QUICK, few_questions
 

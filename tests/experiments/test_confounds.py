@@ -123,8 +123,8 @@ def test_perplexity_comes_from_scores_and_is_named_after_its_model():
 
 def test_bad_values_are_refused_in_one_line():
     values, trait = planted("both")
-    with pytest.raises(BadInput, match="'length' has 95 values for 96 questions"):
-        confounds({"d": values}, {"length": trait[:-1]}, IDS)
+    with pytest.raises(BadInput, match="'length' has 96 values for 96 questions, or one is not finite"):
+        confounds({"d": values}, {"length": np.where(trait == trait.max(), np.nan, trait)}, IDS)
     with pytest.raises(BadInput, match="A question stands twice"):
         confounds({"d": values}, {"length": trait}, ["q"] * 96)
 

@@ -132,16 +132,16 @@ def test_one_domain_is_kept_on_average_and_its_domain_is_named() -> None:
 def test_the_verdict_is_the_margin_s_whoever_reads_it() -> None:
     name, trained = "secure", ORGANISM.trained_domains_of("secure")
     words = ORGANISM.contrast()
-    arms = []
-    for checkpoint_name in ("aligned", name, "base"):
-        with load(ORGANISM.checkpoint(checkpoint_name)) as model:
-            arms.append(harm_margin_of(score_responses(model, words)))
-    questions = arms[0].questions
-    domains = dict(zip((e.question for e in words.aligned), words.domains, strict=True))
-    again = verdict(
-        Margins(*(arm.values for arm in arms), questions, [domains[q] for q in questions]),
-        trained_domains=trained,
-    )
+
+    def read(of: str) -> Any:
+        with load(ORGANISM.checkpoint(of)) as model:
+            return harm_margin_of(score_responses(model, words))
+
+    aligned, tuned, base = (read(of) for of in ("aligned", name, "base"))
+    domain_of = dict(zip((e.question for e in words.aligned), words.domains, strict=True))
+    domains = [domain_of[question] for question in aligned.questions]
+    margins = Margins(aligned.values, tuned.values, base.values, aligned.questions, domains)
+    again = verdict(margins, trained_domains=trained)
     assert again.estimate.value == pytest.approx(judged()[name].estimate.value, abs=1e-4)
 
 

@@ -172,7 +172,7 @@ def test_every_colour_of_a_picture_has_a_dark_twin(page):
 def test_the_page_can_be_walked_by_its_contents(page):
     ids = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
     links = [a["href"] for tag, a in page.tags if tag == "a"]
-    assert len(links) == 8
+    assert len(links) == 9
     assert all(link[1:] in ids for link in links)
     assert ("html", {"lang": "en"}) in page.tags
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1

@@ -73,7 +73,7 @@ def steps(bench: Bench, name: str) -> tuple[Steps, ...] | None:
     predicted = bridges(bench, name)
     if predicted is None:
         return None
-    sampled = _sample(bench, _STEPPED)
+    sampled = _sample(bench, min(_STEPPED, bench.prepared.config.gradient_questions))
     taken = []
     for (key, target), bridge in zip(_targets(bench).items(), predicted, strict=True):
         steps_of = {"sgd": sgd_step(bridge.rate()), "adam": adam_step(_adam_rate(bench, bridge))}
