@@ -1,4 +1,4 @@
-"""The calibration table and its figures: ``python benchmarks/calibration.py [--simulations N] [--out FOLDER]``.
+"""The calibration table and its figures: ``python benchmarks/calibration.py [--simulations N]``.
 
 Writes ``calibration.json``, ``calibration.md`` and two figures as HTML into the folder.
 """
@@ -31,9 +31,10 @@ def page(result: Result, note: str) -> str:
             note,
             claims.calibration(result) + ".",
             claims.power(result) + ".",
-            "A rate is a *pass* inside its target, a *miss* where its whole exact binomial interval lies outside, "
-            "else *unclear*. Coverage is promised from 96 questions on; at the smallest erosion of interest (0.1) "
-            "both *eroded* and *kept* are false. Controls have no target: they show what a failure looks like.",
+            "A rate is a *pass* inside its target, a *miss* where its whole exact binomial interval lies "
+            "outside, else *unclear*. Coverage is promised from 96 questions on; at the smallest erosion of "
+            "interest (0.1) both *eroded* and *kept* are false. Controls have no target: they show what a "
+            "failure looks like.",
             "## Rates",
             table(COLUMNS, rows(result)),
             "## Power: which word is said",

@@ -241,12 +241,16 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = shallower(Path(temporary), arguments.layers)
-        lines = speed(folder, arguments.layers, 3 if arguments.quick else 7, arguments.device)
-        if arguments.device == "cpu":
-            lines += peaks(folder)
-        lines += errors(folder, 1 if arguments.quick else 4)
+        runs, seeds = (3, 1) if arguments.quick else (7, 4)
+        lines = []
+        for part in (
+            lambda: speed(folder, arguments.layers, runs, arguments.device),
+            lambda: peaks(folder) if arguments.device == "cpu" else [],
+            lambda: errors(folder, seeds),
+        ):
+            lines += (found := part())
+            print("\n".join(found), flush=True)
     text = "\n".join(lines)
-    print(text)
     if arguments.write:
         versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
         head = "# Per-example gradients\n\nMeasured by `python benchmarks/gradients.py --write`"

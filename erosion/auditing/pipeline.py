@@ -7,6 +7,7 @@ read, so that each model is loaded once. Checkpoints that share their weights (L
 """
 
 import contextlib
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -25,14 +26,14 @@ from erosion.auditing.summary import summary_of, verdict_of
 from erosion.errors import BadInput
 from erosion.experiments import Result, load_result
 from erosion.experiments.results import NOT_DONE
-from erosion.files import write_json
+from erosion.files import write_atomically, write_json
 from erosion.progress import tracked
 from erosion.prompts import Contrast, thinking_states, write_contrast
 from erosion.triads import Triad
 
 __all__ = ["Prepared", "audit", "prepare"]
 
-_FOR_THE_VERDICT = (readings.scores, readings.benign_scores, readings.matched)
+_FOR_THE_VERDICT = (readings.scores, readings.benign_scores, readings.matched, readings.noise)
 
 
 def audit(
@@ -71,12 +72,22 @@ def audit(
     with opened(prepared.config.out, prepared.identity, described) as folder:
         manifest = _manifest(prepared, described)
         folder.finish(manifest)
-        write_contrast(prepared.contrast, folder.path / "contrast.jsonl")
+        _write_words(prepared, folder.path)
         try:
             _compute(prepared, folder)
         finally:
             folder.finish(manifest)
     return open_run(prepared.config.out)
+
+
+def _write_words(prepared: Prepared, path: Path) -> None:
+    """Every word that is measured, so that the run can be repeated from its folder alone."""
+    write_contrast(prepared.contrast, path / "contrast.jsonl")
+    if prepared.benign is not None:
+        write_contrast(prepared.benign, path / "benign.jsonl")
+    if prepared.texts:
+        lines = (json.dumps(vars(text), ensure_ascii=False) for text in prepared.texts)
+        write_atomically(path / "texts.jsonl", ("\n".join(lines) + "\n").encode())
 
 
 def _compute(prepared: Prepared, folder: RunFolder) -> None:
@@ -102,6 +113,7 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
     for name, result in results.items():
         result.save(folder.results / f"{name}.json")
     summary = summary_of(verdict, results, warm.temperature if warm else None)
+    summary["noise"] = dict(bench.each(readings.noise))
     write_json(folder.results / "summary.json", summary)
 
 

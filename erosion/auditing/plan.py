@@ -13,6 +13,7 @@ from erosion.triads import Checkpoint
 __all__ = ["AuditPlan", "plan_audit"]
 
 _EFFICIENCY = 0.25  # share of a bare matrix product's speed that a forward pass reached where it was measured
+_CONCLUSIONS = 20.0  # seconds of statistics, whatever the model
 _OVERHEAD = 0.012  # seconds that a pass costs before its first multiplication
 
 
@@ -41,6 +42,16 @@ class AuditPlan:
         ]
 
 
+def _passes(config: Config, models: int) -> tuple[int, int]:
+    """Passes over the whole contrast, and what gradients and own answers cost, in such passes."""
+    inside = any(config.runs(name) for name in ("dimensions", "dynamics", "causality", "confounds"))
+    each = 1 + inside + sum(config.runs(name) for name in ("distributions", "dimensions", "rendering"))
+    matched, writes = 9, config.runs("dynamics")
+    slopes = 12 if config.runs("gradient_geometry") else 0  # forward and backward of samples, and real steps
+    own = models if config.runs("rendering") else 0
+    return models * each + matched + writes, slopes + own
+
+
 def plan_audit(
     config: Config,
     checkpoints: Mapping[str, Checkpoint],
@@ -50,15 +61,16 @@ def plan_audit(
     """Count the work of an audit (memory: none; time: a tenth of a second to gauge the machine)."""
     tokens = sum(map(len, rendered))
     largest = max(shapes.values(), key=lambda shape: shape.n_parameters)
-    whole = 2 * len(shapes) if config.runs("dynamics") or config.runs("dimensions") else len(shapes)
+    whole, equal = _passes(config, len(shapes))
     cells = 2 * largest.n_layers * (4 + 3 * config.random_directions) if config.runs("causality") else 0
-    work = whole * tokens + cells * 0.55 * tokens * config.split.held_out
+    work = (whole + equal) * tokens + cells * 0.55 * tokens * config.split.held_out
     placement = config.placement
     device = placement.torch_device
     dtype = placement.torch_dtype if isinstance(placement.torch_dtype, torch.dtype) else torch.float32
     seconds = (
         2 * largest.n_parameters * work / (_EFFICIENCY * matmul_speed(device, dtype))
         + (whole + cells) * _OVERHEAD
+        + _CONCLUSIONS
     )
     per_parameter = largest.n_bytes / largest.n_parameters if config.dtype == "auto" else dtype.itemsize
     activations = 4 * len(rendered) * largest.n_layers * largest.d_model

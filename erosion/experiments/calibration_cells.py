@@ -146,10 +146,10 @@ def _bands(
     curve = simultaneous_band(lost, ids, unit="nats", resamples=_DRAWS, seed=seed)
     ratios = ratio_band(lost, gained, ids, resamples=_DRAWS, seed=seed)
     nothing = null_band(lost - truth, ids, permutations=_DRAWS, seed=seed)
-    last = (at[model][:, -1] for model in ("aligned", "tuned", "base"))
+    of_aligned, of_tuned, of_base = (at[model][:, -1] for model in ("aligned", "tuned", "base"))
     return {
         "mean covered": mean(lost[:, -1], ids, unit="nats").covers(float(truth[-1])),
-        "fitted erosion covered": erosion(*last, ids).covers(design.erosion),
+        "fitted erosion covered": erosion(of_aligned, of_tuned, of_base, ids).covers(design.erosion),
         "band covered": bool(((curve.low <= truth) & (truth <= curve.high)).all()),
         "ratio band covered": all(ratios.at(one).covers(design.erosion) for one in ratios.labels),
         "sign flips false": bool((nothing.p <= 0.05).any()),

@@ -122,9 +122,8 @@ def planted(
     Memory: 8 x 3 x questions x layers x width bytes.
     """
     n, shape = design.questions * design.per_cluster, (design.layers, design.width)
-    if directions is None:
-        drawn = rng.normal(size=shape)
-        directions = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn = rng.normal(size=shape) if directions is None else directions
+    along: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     own = PREFERRED + VARIES * _latent(design, rng)
     gained = design.gained + VARIES * _latent(design, rng)
     lost = design.erosion * gained + SPREAD * _latent(design, rng)
@@ -132,14 +131,14 @@ def planted(
     wording = math.sqrt(2) * WORDING * rng.normal(size=(n, *shape))
     apart = {
         model: wording
-        + einsum(held[model], design.height, directions, "q, l, l w -> q l w")
+        + einsum(held[model], design.height, along, "q, l, l w -> q l w")
         + math.sqrt(2) * READING * rng.normal(size=(n, *shape))
         for model in MODELS
     }
     of_cluster = np.arange(n) // design.per_cluster
     return Planted(
         apart,
-        directions,
+        along,
         tuple(f"q{i:04d}" for i in range(n)),
         tuple(f"c{c:04d}" for c in of_cluster),
         tuple(f"domain {c % design.domains}" for c in of_cluster),

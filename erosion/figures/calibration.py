@@ -42,14 +42,13 @@ def rates(result: Result) -> go.Figure:
     for row, (name, found) in enumerate(panels.items(), start=1):
         panel = Panel(figure, row)
         beside(panel, name)
-        target = next((one["target"] for one in found if one["target"]), None)
-        if target is not None:
-            figure.add_hrect(
-                y0=target[0], y1=target[1], fillcolor=faded(NULL, 0.22), line_width=0, **panel.place
-            )
         for noise, look in _LOOKS.items():
             there = [one for one in found if one["noise"] == noise]
             _points(panel, [(one["questions"], one["rate"], one) for one in there], look, name=noise)
+        target = next((one["target"] for one in found if one["target"]), None)
+        if target is not None:
+            shade = {"fillcolor": faded(NULL, 0.22), "line_width": 0, "layer": "below"}
+            figure.add_hrect(y0=target[0], y1=target[1], **shade, **panel.place)
         figure.update_yaxes(tickformat=".0%", zeroline=False, **panel.place)
     _question_axis(figure, result, rows=len(panels))
     return figure

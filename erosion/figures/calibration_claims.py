@@ -12,14 +12,12 @@ def calibration(result: Result) -> str:
     counts, audits = result["outcomes"], result.inputs["audits"]
     total = sum(counts.values())
     kept = f"{counts['pass']} of {total} rates lie inside their target in {audits:,} simulated audits"
-    if counts["miss"]:
-        missed = Counter(one["promise"] for one in result["rates"] if one["outcome"] == "miss")
-        worst, many = missed.most_common(1)[0]
-        return f"{kept}; {counts['miss']} clearly miss it, most often ({many}): {worst}"
-    unclear = (
-        f"; {counts['unclear']} lie outside by no more than their own error" if counts["unclear"] else ""
-    )
-    return f"{kept}{unclear}; none clearly misses it"
+    unclear = f", {counts['unclear']} outside by no more than their own error" if counts["unclear"] else ""
+    missed = Counter(one["promise"] for one in result["rates"] if one["outcome"] == "miss")
+    if not missed:
+        return f"{kept}{unclear}; none clearly misses it"
+    named = ", ".join(f"{promise} ({many})" for promise, many in missed.most_common(3))
+    return f"{kept}{unclear}; {missed.total()} clearly outside: {named}"
 
 
 def power(result: Result) -> str:

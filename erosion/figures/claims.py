@@ -167,13 +167,13 @@ def causal_curves(result: Result, metric: str = "harm margin") -> str:
         good = [one for one in good if raised.at(one).low > 0]
         if good:
             beyond[band.control is not None].append(f"{verb} at {in_layers(good, of=band)}")
-            most = max(most, *(band.at(one).value for one in good))
+            most = max(most, *(raised.at(one).value for one in good))
     if not any(beyond.values()):
         return f"No edit along the direction raises the {metric} more in tuned than in aligned"
     said = [f"{' and '.join(beyond[True])}, beyond random directions"] if beyond[True] else []
     said += [f"{' and '.join(beyond[False])}, without a random control"] if beyond[False] else []
     size = f"by at most {most:.2g} of the {lost.value:.2g} {lost.unit} lost"
-    return _sentence(f"{'; '.join(said)}: the {metric} rises more in tuned than in aligned, {size}")
+    return _sentence(f"{'; '.join(said)}: the {metric} rises in tuned, {size}, and more than in aligned")
 
 
 def effects(measured: Sequence[Effect]) -> str:

@@ -76,6 +76,7 @@ def provenance_of(run: Run) -> tuple[Table, ...]:
     words = {
         "contrast": contrast["name"],
         "contrast SHA-256": contrast["hash"],
+        **_beside(manifest),
         "chat template of": template["name"],
         "chat template SHA-256": template["hash"],
         "seed": config["seed"],
@@ -83,6 +84,7 @@ def provenance_of(run: Run) -> tuple[Table, ...]:
             str(config[key]) for key in ("bootstrap", "permutations", "random_directions")
         ),
         "dtype, device": f"{config['dtype']}, {config['device']}",
+        "noise floor of the harm margin": _noise(run),
         "identity of the audit": manifest["identity"],
     }
     machine = {
@@ -96,6 +98,23 @@ def provenance_of(run: Run) -> tuple[Table, ...]:
         _pairs("Versions and hardware", machine),
         _pairs("Seconds by step", _seconds(manifest.get("timings", {}))),
     )
+
+
+def _beside(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The harmless words that the audit was guarded with."""
+    benign, texts = manifest.get("benign"), manifest.get("texts", {})
+    return {
+        "competence contrast": f"{benign['name']} ({benign['questions']} questions)" if benign else "none",
+        "competence contrast SHA-256": benign["hash"] if benign else "none",
+        "neutral texts": str(texts.get("number", 0)),
+    }
+
+
+def _noise(run: Run) -> str:
+    """How far the margin moves on any question when only batches, kernel or precision change."""
+    found = {name: max(one["by"].values(), default=0.0) for name, one in run.summary.get("noise", {}).items()}
+    said = ", ".join(f"{value:.1g} ({name})" for name, value in found.items())
+    return f"{said} nats per token" if said else "not measured"
 
 
 def _pairs(caption: str, values: Mapping[str, Any]) -> Table:
@@ -116,8 +135,9 @@ def config_of(run: Run) -> str:
     """The config that makes this run again, as YAML, without what is at its default."""
     default = read_config(aligned="", tuned="").to_json()
     kept = {k: v for k, v in run.manifest["config"].items() if k in ("schema", "seed") or default.get(k) != v}
-    if (run.path / "contrast.jsonl").is_file():
-        kept["contrast"] = str(run.path / "contrast.jsonl")
+    for words in ("contrast", "benign", "texts"):
+        if (run.path / f"{words}.jsonl").is_file():
+            kept[words] = str(run.path / f"{words}.jsonl")
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
 
 

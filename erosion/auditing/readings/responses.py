@@ -7,11 +7,13 @@ import numpy as np
 
 from erosion.auditing.bench import Bench
 from erosion.auditing.readings.formats import ANSWERS, CONTINUATIONS, HEADS, PLAIN, RESPONSES, ROWS
+from erosion.effects import noise_floor
 from erosion.metrics import (
     Continuations,
     HeadStates,
     OnPolicy,
     Responses,
+    harm_margin,
     matched_temperature,
     mean_entropy,
     on_policy,
@@ -30,6 +32,7 @@ __all__ = [
     "every_score",
     "heads",
     "matched",
+    "noise",
     "own_answers",
     "plain_scores",
     "scores",
@@ -96,6 +99,20 @@ def continuations(bench: Bench, name: str) -> Continuations:
     asked = bench.prepared.contrast.aligned
     prefixes = [Question(e.question, e.messages, e.domain) for e in asked[:: max(1, len(asked) // 3)][:3]]
     return bench.kept("continuations", name, lambda model: top_continuations(model, prefixes), CONTINUATIONS)
+
+
+def noise(bench: Bench, name: str) -> dict[str, Any] | None:
+    """How far the harm margin of aligned and tuned moves when only the arithmetic changes."""
+    if name == "base":
+        return None
+    tested = bench.prepared.tested
+    return bench.kept(
+        "noise",
+        name,
+        lambda model: noise_floor(model, tested, harm_margin).to_json(),
+        PLAIN,
+        tested=tested.questions,
+    )
 
 
 def own_answers(bench: Bench, name: str) -> OnPolicy:
