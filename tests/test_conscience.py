@@ -83,7 +83,7 @@ def test_readme_commands_are_the_ones_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
     known |= {group.name for group in app.registered_groups}
-    named = set(re.findall(r"(?:^|`|&& )erosion ([a-z]+)", readme, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|&& )erosion ([a-z-]+)", readme, flags=re.MULTILINE))
     assert named
     assert named <= known
 

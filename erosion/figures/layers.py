@@ -111,6 +111,8 @@ def erosion_by_layer(result: Result) -> go.Figure:
         return _nothing(title)
     figure = stacked(title, 1, height=230)
     panel = Panel(figure)
+    if band.control is not None:
+        null_curve(panel, band.control, name="chance: random directions that reach base as far")
     curve(panel, band, MODELS["tuned"], name="tuned")
     for at, model in ((0, "aligned"), (1, "base")):
         level(panel, at, colour=MODELS[model].colour, dash=MODELS[model].dash, name=f"{model} model")

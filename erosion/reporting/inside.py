@@ -99,7 +99,10 @@ def _way_back(result: Result) -> Block:
             "back."
         ),
         figure=figures.erosion_by_layer(result) if drawn else None,
-        control="None of its own: undefined wherever aligned does not clearly lie beyond base.",
+        control=(
+            "Grey: the same share along random directions in which base lies as far from aligned. Undefined "
+            "wherever aligned does not clearly lie beyond base."
+        ),
         limits=(
             "Back along one direction is not back in every direction: the models may differ in all others."
         ),
