@@ -25,6 +25,7 @@ __all__ = [
     "on_policy",
     "rendering",
     "sharing",
+    "trajectories",
 ]
 
 
@@ -132,6 +133,13 @@ def dynamics(bench: Bench) -> Result:
         sampling=prepared.config.sampling,
         beside=beside,
     )
+
+
+def trajectories(bench: Bench) -> Result:
+    """Where checkpoints of the training run stood, and when it changed."""
+    points = readings.waypoints(bench, "tuned") or {}
+    direction = readings.directions(bench)[readings.selected(bench)]
+    return experiments.trajectories(points, direction, sampling=bench.prepared.config.sampling)
 
 
 def causality(bench: Bench) -> Result:

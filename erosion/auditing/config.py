@@ -101,9 +101,18 @@ class Config(_Strict):
     random_directions: int = Field(40, ge=3)
     gradient_questions: int = Field(24, ge=4)
     own_tokens: int = Field(48, ge=1)
+    checkpoints: dict[int, str] = {}
     experiments: Literal["all"] | tuple[Experiment, ...] = "all"
     batch_tokens: Literal["auto"] | PositiveInt = "auto"
     out: str = "runs/first"
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _after_the_start(cls, value: dict[int, str]) -> dict[int, str]:
+        early = [step for step in value if step < 1]
+        if early:
+            raise ValueError(f"step {early[0]} is no step of the fine-tune: count from 1 (0 is aligned)")
+        return value
 
     @field_validator("experiments", mode="before")
     @classmethod

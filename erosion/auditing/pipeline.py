@@ -132,7 +132,11 @@ def _concluded(stage: Stage, bench: Bench) -> Result:
 
     return bench.folder.step(
         f"result-{stage.name}",
-        {"identity": bench.prepared.identity, "versions": bench.prepared.versions},
+        {
+            "identity": bench.prepared.identity,
+            "versions": bench.prepared.versions,
+            "beside": stage.beside(bench),
+        },
         conclude,
         save=Result.save,
         load=load_result,

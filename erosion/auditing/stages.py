@@ -5,7 +5,7 @@ or selected alone, nothing is read twice.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from erosion.auditing import conclusions as of
@@ -21,12 +21,16 @@ Reading = Callable[[Bench, str], Any]
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One result: the experiment that asks for it, the readings it needs, and how it is concluded."""
+    """One result: the experiment that asks for it, the readings it needs, and how it is concluded.
+
+    ``beside`` is what decides it beside all that decides the run.
+    """
 
     name: str
     experiment: str
     needs: tuple[Reading, ...]
     conclude: Callable[[Bench], Result]
+    beside: Callable[[Bench], Any] = field(default=lambda bench: None)
 
 
 _BENIGN = (readings.benign_activations, readings.texts)
@@ -50,6 +54,13 @@ STAGES = (
     Stage("dimensions", "dimensions", (readings.activations,), readings.fitted),
     Stage("sharing", "dimensions", (readings.last, readings.benign_last, readings.texts), of.sharing),
     Stage("dynamics", "dynamics", (readings.activations, *_BENIGN, readings.writes), of.dynamics),
+    Stage(
+        "trajectories",
+        "dynamics",
+        (readings.activations, readings.waypoints),
+        of.trajectories,
+        beside=readings.trail,
+    ),
     Stage("causality", "causality", (readings.activations, readings.cells), of.causality),
     Stage(
         "rendering",
@@ -64,4 +75,5 @@ STAGES = (
 
 def stages_of(config: Config) -> tuple[Stage, ...]:
     """The stages of the experiments that were asked for."""
-    return tuple(stage for stage in STAGES if config.runs(stage.experiment))
+    asked = tuple(stage for stage in STAGES if config.runs(stage.experiment))
+    return asked if config.checkpoints else tuple(stage for stage in asked if stage.name != "trajectories")

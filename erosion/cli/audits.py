@@ -49,6 +49,10 @@ def auditing(experiment: str | None) -> Callable[..., None]:
         template: Annotated[
             str | None, typer.Option(help="aligned, plain, or the path of a .jinja file.")
         ] = None,
+        checkpoint: Annotated[
+            list[str] | None,
+            typer.Option(help="STEP=MODEL, a checkpoint of the fine-tune for dynamics; repeatable."),
+        ] = None,
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
         dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.")] = None,
         seed: Annotated[int | None, typer.Option(help="Of the split and of every draw.")] = None,
@@ -70,6 +74,7 @@ def auditing(experiment: str | None) -> Callable[..., None]:
                 "contrast": contrast,
                 "trained_domains": trained_domain or None,
                 "template": template,
+                "checkpoints": _steps(checkpoint or []) or None,
                 "device": device,
                 "dtype": dtype,
                 "seed": seed,
@@ -207,6 +212,17 @@ def _audit(options: dict[str, Any], *, experiment: str | None, dry_run: bool, js
     else:
         show_claims(run, experiment.replace("-", "_"))
     OUTPUT.print(f"\nReport: {page}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _steps(named: list[str]) -> dict[str, str]:
+    """``STEP=MODEL`` as step -> model; whether the step is a number is checked with the config."""
+    found = {}
+    for one in named:
+        step, equals, model = one.partition("=")
+        if not equals or not model:
+            raise BadInput(f"--checkpoint {one!r} has no model: write STEP=MODEL, such as 100=runs/step-100.")
+        found[step.strip()] = model
+    return found
 
 
 def _pairs(settings: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from erosion.reporting.blocks import Block, Section
 from erosion.reporting.confounds import confounds
 from erosion.reporting.dimensions import dimensions, sharing
 from erosion.reporting.distributions import divergences, likelihood_rise
-from erosion.reporting.dynamics import moves
+from erosion.reporting.dynamics import moves, trajectories
 from erosion.reporting.gradient_geometry import gradient_bridge, gradient_geometry
 from erosion.reporting.guards import off_distribution, rendering
 from erosion.reporting.inside import causality, dynamics
@@ -216,7 +216,7 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, Draw], ...]], ...] = (
         "dynamics",
         "Where in the layers",
         "Who moved along the direction, from which layer on, and by what?",
-        (("dynamics", dynamics), ("dynamics", moves)),
+        (("dynamics", dynamics), ("dynamics", moves), ("trajectories", trajectories)),
     ),
     (
         "causality",

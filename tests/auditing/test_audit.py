@@ -31,7 +31,7 @@ def again(out: Path, contrast: er.Contrast, **changed: Any) -> er.Run:
 
 
 def test_an_audit_writes_every_experiment_and_the_verdict(run: er.Run) -> None:
-    assert run.experiments == tuple(sorted(stage.name for stage in STAGES))
+    assert run.experiments == tuple(sorted(stage.name for stage in STAGES if stage.name != "trajectories"))
     assert run.verdict.word == "eroded"
     assert {part.name for part in run.verdict.trained_domains} == {"code"}
     assert (run.path / "manifest.json").is_file()
@@ -249,3 +249,14 @@ def test_a_folder_taken_over_keeps_no_direction_of_the_other_audit(
     again(tmp_path / "fresh", contrast, **options)
     name = "difference-of-means.safetensors"
     assert (out / "directions" / name).read_bytes() == (tmp_path / "fresh" / "directions" / name).read_bytes()
+
+
+def test_checkpoints_of_the_fine_tune_become_a_trajectory(contrast: er.Contrast, tmp_path: Path) -> None:
+    organism = er.load_organism()
+    steps = {30: organism.triad("insecure").tuned.weights, 10: organism.triad("secure").tuned.weights}
+    run = again(tmp_path / "run", contrast, experiments=["dynamics"], checkpoints=steps)
+    assert run.results_of("dynamics") == ("dynamics", "trajectories")
+    margin = run.result("trajectories")["harm margin"]
+    assert list(margin.labels) == [0, 10, 30]
+    with pytest.raises(er.BadInput, match="count from 1"):
+        again(tmp_path / "other", contrast, checkpoints={0: steps[30]})

@@ -31,6 +31,7 @@ from erosion.auditing.readings.vectors import (
     texts,
     writes,
 )
+from erosion.auditing.readings.waypoints import trail, waypoints
 
 __all__ = [
     "Matched",
@@ -57,5 +58,7 @@ __all__ = [
     "special_rows",
     "steps",
     "texts",
+    "trail",
+    "waypoints",
     "writes",
 ]
