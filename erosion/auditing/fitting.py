@@ -1,12 +1,15 @@
 """The directions of an audit: fitted once from the aligned model's activations, scored, selected and kept."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from erosion.activations import Activations
+from erosion.activations import Activations, directions_of
 from erosion.auditing.bench import Bench
-from erosion.directions import Direction, load_directions, save
+from erosion.directions import Direction, difference_of_means, load_directions, save
+from erosion.errors import BadInput
 from erosion.experiments import Result, dimensions, load_result, select
+from erosion.experiments.results import NOT_DONE
 from erosion.sites import Site
 
 __all__ = ["directions_in", "fit_directions"]
@@ -29,13 +32,7 @@ def fit_directions(bench: Bench, acts: Activations) -> Result:
     }
 
     def make() -> Result:
-        result, fitted = dimensions(
-            acts,
-            fit=prepared.parts["fit"],
-            held_out=prepared.parts["held_out"],
-            sampling=prepared.config.sampling,
-            domains=prepared.domains,
-        )
+        result, fitted = _fitted(bench, acts)
         chosen = select(fitted["difference of means"], on=acts.of(prepared.parts["select"]))
         for fit, by_site in fitted.items():
             save(by_site, fits / f"{fit.replace(' ', '-')}.safetensors")
@@ -45,6 +42,23 @@ def fit_directions(bench: Bench, acts: Activations) -> Result:
         for stale in (folder.path / "steps").glob("dimensions-*.json"):
             stale.unlink()
     return folder.step("dimensions", inputs, make, save=Result.save, load=load_result)
+
+
+def _fitted(bench: Bench, acts: Activations) -> tuple[Result, Mapping[str, Mapping[Site, Direction]]]:
+    """The experiment and its directions; the directions alone where the questions are too few for it."""
+    prepared = bench.prepared
+    fit, held_out = prepared.parts["fit"], prepared.parts["held_out"]
+    try:
+        return dimensions(
+            acts,
+            fit=fit,
+            held_out=held_out,
+            sampling=prepared.config.sampling,
+            domains=prepared.domains,
+        )
+    except BadInput as error:
+        alone = {"difference of means": directions_of(acts.of(fit), difference_of_means)}
+        return Result("dimensions", {NOT_DONE: str(error)}, {}, {}), alone
 
 
 def directions_in(folder: Path) -> dict[Site, Direction]:
