@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ class _Pipe(Console):
 
 
 ERRORS = Console(stderr=True)
-OUTPUT = _Pipe()
+OUTPUT = _Pipe() if sys.stdout.isatty() else _Pipe(width=140)  # a file or a pipe has no edge to wrap at
 _COLOURS = {"eroded": "red", "kept": "green", "general damage": "magenta"}
 
 

@@ -10,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from erosion.errors import ErosionError
 from erosion.models import Batch, Model
 from erosion.models.linears import Linear, LinearMap
-from erosion.probability import token_log_likelihood
 from erosion.shapes import Float, Tensor
 
 __all__ = ["Use", "backward", "exact", "response_log_likelihood", "response_losses"]
@@ -35,7 +36,7 @@ def backward(
         model: a loaded model; edits applied around the call are seen.
         batch: what to run.
         places: the maps and where they live.
-        use: is handed deltas and inputs, cut to the positions where any delta is not zero.
+        use: is handed deltas and inputs, cut to where deltas begin.
         of: one value for each row of the batch; their sum is what is differentiated.
 
     Raises:
@@ -75,10 +76,12 @@ def backward(
 def response_log_likelihood(model: Model, batch: Batch) -> Float[Tensor, " batch"]:
     """The mean of log p over each exchange's response tokens, differentiable; the end of turn is left out."""
     first = min(one.span("response")[0] + at for one, at in zip(batch.rendered, batch.offset, strict=True))
-    with model.running(batch) as arguments:
-        last = batch.ids.shape[1] - first + 1
-        logits = model.hf(**arguments, use_cache=False, logits_to_keep=last).logits[:, :-1]
-    log_p = token_log_likelihood(logits, batch.ids[:, first:].to(logits.device))
+    predicting = torch.arange(first - 1, batch.ids.shape[1] - 1, device=batch.ids.device)
+    with model.running(batch) as arguments:  # places, not a slice: a slice would make the head's product slow
+        logits = model.hf(**arguments, use_cache=False, logits_to_keep=predicting).logits
+    tokens = batch.ids[:, first:].to(logits.device)
+    losses = cross_entropy(exact(logits).flatten(0, 1), tokens.flatten(), reduction="none")
+    log_p = -rearrange(losses, "(b t) -> b t", b=len(tokens))
     inside = batch.span("response")[:, first:].to(log_p)
     return (log_p * inside).sum(-1) / inside.sum(-1)
 
@@ -107,9 +110,9 @@ def _frozen(hf: nn.Module) -> Iterator[None]:
 
 
 def _cropped(delta: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-    """The positions between the first and the last at which any exchange has a delta."""
+    """Without the prompt where no delta reaches it, as at most maps of the last block."""
+    if bool(delta[:, 0].any()):  # elsewhere: spare a look at every number
+        return delta, a
     there = delta.ne(0).any(-1).any(0).nonzero()
-    if len(there) == 0:
-        return delta[:, :1], a[:, :1]
-    where = slice(int(there[0]), int(there[-1]) + 1)
-    return delta[:, where], a[:, where]
+    first = int(there[0]) if len(there) else delta.shape[1] - 1
+    return delta[:, first:], a[:, first:]
