@@ -18,7 +18,10 @@ test-slow:
 # measured ratios and the organism's table
 benchmarks:
     python benchmarks/reading.py
+    python benchmarks/growth.py
+    python benchmarks/gradients.py
     python benchmarks/architectures.py
+    python benchmarks/calibration.py
 
 # pictures shown by the README
 assets:
