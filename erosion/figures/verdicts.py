@@ -98,9 +98,10 @@ def verdict_by_domain(verdict: Verdict) -> go.Figure:
             if row[2].word == word and _same(row[2], verdict)
         }
         marks.points(panel, there, WORDS[word], name=_group(word, verdict), span=span)
-    for y, (_, _, part) in heights.items():
+    for y, (_, kind, part) in heights.items():
         if not _same(part, verdict):
-            said = f"erosion undefined; {part.word} in nats per token"
+            why = "" if kind == "guard" else "erosion undefined; "
+            said = f"{why}{part.word} in nats per token"
             marks.note(panel, said, at=(span[0] + 0.02 * (span[1] - span[0]), y), why=str(part.loss))
     _separate(figure, [kind for _, kind, _ in rows])
     figure.update_yaxes(
