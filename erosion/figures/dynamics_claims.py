@@ -25,25 +25,39 @@ __all__ = [
 
 
 def shares(result: Result) -> str:
-    """Which part of the move is the largest where, and how much of it is a translation along v."""
+    """Which part of the move is the largest where, and how much of it is a translation along v.
+
+    Layers at which neutral texts moved the other way are named and not judged: the shares beyond that shift
+    then make good for it, and exceed the whole.
+    """
     parts: dict[str, Band] = result["shares of the move"]
     along = parts["translation along v"]
     defined = [one for one in along.labels if not along.at(one).undefined]
     if not defined:
         return "Undefined: the tuned model did not move away from the aligned one"
-    largest = {}
+    contrary = _where(parts["constant shift"], lambda e, _: e.high < 0) if "constant shift" in parts else []
+    judged = [one for one in defined if one not in contrary]
+    said = [f"Neutral texts moved another way at {in_layers(contrary, of=along)}"] if contrary else []
+    return ". ".join([*said, *([_largest(parts, judged), _translation(along, judged)] if judged else [])])
+
+
+def _largest(parts: dict[str, Band], judged: Sequence[str | int]) -> str:
+    found = []
     for name, band in parts.items():
         others = [other for key, other in parts.items() if key != name]
         where = _where(band, lambda e, one: all(e.low > other.at(one).high for other in others))  # noqa: B023
-        if where:
-            largest[name] = where
-    most = [f"{name} at {in_layers(where, of=along)}" for name, where in largest.items()]
-    lead = f"Largest part of the move: {'; '.join(most)}" if most else "No part of the move is the largest"
-    high = max(along.at(one).high for one in defined)
-    beyond = _beyond(along, above=True)
+        if where := [one for one in where if one in judged]:
+            found.append(f"{name} at {in_layers(where, of=band)}")
+    return f"Largest part of the move: {'; '.join(found)}" if found else "No part of the move is the largest"
+
+
+def _translation(along: Band, judged: Sequence[str | int]) -> str:
+    high = max(along.at(one).high for one in judged)
+    beyond = [one for one in _beyond(along, above=True) if one in judged]
     state = "beyond random directions" if beyond else "no more than along random directions"
     where = f" at {in_layers(beyond, of=along)}" if beyond else ""
-    return f"{lead}. Translation along v: at most {_percent(high)}, {state}{where}"
+    there = "" if len(judged) == len(along.labels) else f" at {in_layers(judged, of=along)}"
+    return f"Translation along v{there}: at most {_percent(high)}, {state}{where}"
 
 
 def likeness(result: Result) -> str:

@@ -114,6 +114,14 @@ def test_a_mixture_is_found_with_the_shares_it_was_made_of():
     assert np.allclose(shares["other mean shift"].values, 1 / 5, atol=0.08)
 
 
+def test_the_title_gives_no_share_of_a_whole_that_a_contrary_shift_of_neutral_texts_exceeds():
+    title = claims.shares(found(planted(lambda h, _: -1.5 * V + small(h)), neutral=neutral(1.5 * V)))
+    assert title == f"Neutral texts moved another way at all {LAYERS} layers"
+    agreeing = claims.shares(found(planted(lambda h, _: -1.5 * V + small(h)), neutral=neutral(0 * V)))
+    assert "Neutral texts" not in agreeing
+    assert f"translation along v at all {LAYERS} layers" in agreeing
+
+
 def test_a_constant_shift_along_v_does_not_pass_for_a_translation_where_neutral_texts_show_it():
     acts = planted(lambda h, _: -1.5 * V + small(h))
     without = found(acts)["shares of the move"]["translation along v"]
