@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from erosion.directions import Direction, check_unseen
+from erosion.directions import check_unseen
 from erosion.errors import BadInput
-from erosion.interventions import Intervention
+from erosion.interventions import Intervention, direction_of
 from erosion.metrics import Metric, Scores
 from erosion.models import Model
 from erosion.prompts import Contrast
@@ -114,8 +114,8 @@ def measure(
     Cost: twice the metric's. Memory: the metric's.
     """
     for edit in under:
-        direction = getattr(edit, "direction", None) or getattr(edit, "along", None)
-        if isinstance(direction, Direction):
+        direction = direction_of(edit)
+        if direction is not None:
             check_unseen(direction, contrast.questions, allowing=allowing)
     before = metric(model, contrast)
     _require_numbers(before, "without edits: score other words, or mend the metric")

@@ -1,12 +1,10 @@
 """Edits that watch themselves: each must fire once in every pass and must change something."""
 
-from typing import Any
-
 import torch
 
-from erosion.directions import Direction, check_fits_model
+from erosion.directions import check_fits_model
 from erosion.errors import BadDirection, BadInput, ErosionError
-from erosion.interventions import Intervention
+from erosion.interventions import Intervention, direction_of
 from erosion.models.anatomy import Anatomy
 from erosion.models.passes import Passes
 from erosion.shapes import Tensor
@@ -66,8 +64,8 @@ class Canary:
 def _require_fitting(edit: Intervention, anatomy: Anatomy) -> None:
     anatomy.require(edit.at)
     width = anatomy.width(edit.at)
-    direction: Any = getattr(edit, "direction", None) or getattr(edit, "along", None)
-    if isinstance(direction, Direction):
+    direction = direction_of(edit)
+    if direction is not None:
         check_fits_model(
             direction,
             weights_hash=None,  # the aligned model's direction edits the tuned one

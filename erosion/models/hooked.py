@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from erosion.errors import BadInput
-from erosion.interventions import Intervention
+from erosion.interventions import Intervention, refuse_conflicts
 from erosion.models.adapters import Adapters
 from erosion.models.anatomy import Anatomy
 from erosion.models.batches import Batch, Plan, for_each_batch, make_batch, plan_batches, position_ids
@@ -167,9 +167,11 @@ class Model:
         Each edit proves itself: it fired in every pass and changed the tensor (unless its dose is 0).
 
         Raises:
-            BadInput: a site that the model does not have, or a direction made for another model.
+            BadInput: a site that the model does not have, a direction made for another model, or a patch
+                that would erase an edit before it.
             ErosionError: an edit that did not fire or changed nothing.
         """
+        refuse_conflicts(interventions)
         canaries = [Canary(edit, self.anatomy, self.passes) for edit in interventions]
         with self.passes.watched(canaries), self.hooked([(canary.edit.at, canary) for canary in canaries]):
             yield

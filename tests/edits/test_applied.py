@@ -235,6 +235,12 @@ def test_an_edit_that_does_not_fit_the_model_is_refused_before_it_runs(edit, fac
         pytest.fail("it was applied")
 
 
+def test_edits_that_erase_one_another_are_refused_before_they_run(model):
+    edits = [steer(V, by=1), patch(torch.zeros(zoo.WIDTH), at=Site(1))]
+    with pytest.raises(BadInput, match="would erase"), model.applied(edits):
+        pytest.fail("they were applied")
+
+
 def test_an_edit_on_a_part_that_the_architecture_has_not_is_refused(zoo_model):
     edit = steer(a_direction(Site(1, "resid_mid")), by=1)
     with (

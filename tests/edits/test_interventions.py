@@ -7,7 +7,7 @@ import torch
 
 from erosion.directions import difference_of_means, random_direction
 from erosion.errors import BadInput
-from erosion.interventions import ablate, clamp, patch, rescoped, steer
+from erosion.interventions import ablate, clamp, patch, refuse_conflicts, rescoped, steer
 from erosion.sites import Site
 
 D = 12
@@ -31,6 +31,7 @@ EDITS = {
     "patch": patch(H, at=SITE),
     "patch one vector": patch(H[0, 0], at=SITE),
     "patch along": patch(H, at=SITE, along=V),
+    "patch across": patch(H, at=SITE, across=V),
 }
 edits = pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 
@@ -107,6 +108,7 @@ def test_a_self_patch_is_the_identity(dtype):
     x = X.to(dtype)
     assert torch.equal(patch(x, at=SITE).edit(x), x)
     assert torch.equal(patch(x, at=SITE, along=V).edit(x), x)
+    assert torch.equal(patch(x, at=SITE, across=V).edit(x), x)
 
 
 def test_a_patch_along_a_direction_takes_its_projection_and_keeps_the_rest():
@@ -114,6 +116,34 @@ def test_a_patch_along_a_direction_takes_its_projection_and_keeps_the_rest():
     assert torch.allclose(along(patched), along(H), atol=1e-5)
     assert torch.allclose(across(patched), across(X), atol=1e-5)
     assert torch.equal(patch(H, at=SITE).edit(X), H)
+
+
+def test_a_patch_across_a_direction_keeps_the_projection_and_takes_the_rest():
+    patched = patch(H, at=SITE, across=V).edit(X)
+    assert torch.allclose(along(patched), along(X), atol=1e-5)
+    assert torch.allclose(across(patched), across(H), atol=1e-5)
+
+
+def test_a_patch_along_and_one_across_make_the_whole_patch():
+    both = patch(H, at=SITE, across=V).edit(patch(H, at=SITE, along=V).edit(X))
+    assert torch.allclose(both, H, atol=1e-5)
+
+
+def test_a_patch_is_along_or_across_not_both():
+    with pytest.raises(BadInput, match="give one of them"):
+        patch(H, at=SITE, along=V, across=V)
+
+
+def test_a_patch_that_would_erase_an_edit_before_it_is_refused_and_nothing_else():
+    whole, steered = patch(H, at=SITE), steer(V, by=1)
+    with pytest.raises(BadInput, match=r"'patch at .*' would erase 'steer \+1 at .*' before it"):
+        refuse_conflicts([steered, whole])
+    with pytest.raises(BadInput, match="would erase"):
+        refuse_conflicts([rescoped(steered, "prompt"), whole])
+    refuse_conflicts([whole, steered])
+    refuse_conflicts([rescoped(steered, "prompt"), rescoped(whole, "response")])
+    refuse_conflicts([steered, patch(H, at=Site(SITE.layer + 1))])
+    refuse_conflicts([steered, patch(H, at=SITE, along=W)])
 
 
 def test_a_patch_along_takes_the_sources_own_precision():
