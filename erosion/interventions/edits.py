@@ -163,7 +163,8 @@ class Patch:
             return _along(x, v, _projection(source, v) - _projection(x, v))
         if self.across is not None:
             v = self.across.vector
-            return _along(source, v, _projection(x, v) - _projection(source, v)).to(x.dtype)
+            donor = source.to(torch.promote_types(source.dtype, x.dtype))  # x's own precision is kept
+            return _along(donor, v, _projection(x, v) - _projection(source, v)).to(x.dtype)
         return source.to(x.dtype, copy=True)
 
     def __str__(self) -> str:

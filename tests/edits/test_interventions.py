@@ -124,6 +124,12 @@ def test_a_patch_across_a_direction_keeps_the_projection_and_takes_the_rest():
     assert torch.allclose(across(patched), across(H), atol=1e-5)
 
 
+def test_a_patch_across_keeps_the_models_own_precision():
+    x = X.double() * 1.001
+    patched = patch(H.bfloat16(), at=SITE, across=V).edit(x)
+    assert torch.allclose(along(patched), along(x), atol=1e-6)
+
+
 def test_a_patch_along_and_one_across_make_the_whole_patch():
     both = patch(H, at=SITE, across=V).edit(patch(H, at=SITE, along=V).edit(X))
     assert torch.allclose(both, H, atol=1e-5)
