@@ -95,8 +95,17 @@ _ROOMS = {
     "erosion.interventions": (
         "ablate",
         "clamp",
+        "conditional",
+        "dose",
+        "mean_ablate",
+        "norm_preserving",
         "patch",
+        "positions",
+        "repeated",
+        "resample_ablate",
+        "rescoped",
         "steer",
+        "zero_ablate",
     ),
     "erosion.metrics": (
         "Responses",
@@ -155,6 +164,20 @@ _ROOMS = {
         "eroded_fraction",
         "erosion",
         "verdict",
+    ),
+    "erosion.sweeps": (
+        "Cell",
+        "Sweep",
+        "attribution",
+        "grid",
+        "load_sweep",
+        "screen_error",
+        "sweep",
+    ),
+    "erosion.token_activations": (
+        "TokenActivations",
+        "load_token_activations",
+        "read_tokens",
     ),
     "erosion.triads": (
         "Checkpoint",

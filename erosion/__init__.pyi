@@ -72,8 +72,17 @@ from erosion.gradients import gradient_sketches as gradient_sketches
 from erosion.gradients import real_steps as real_steps
 from erosion.interventions import ablate as ablate
 from erosion.interventions import clamp as clamp
+from erosion.interventions import conditional as conditional
+from erosion.interventions import dose as dose
+from erosion.interventions import mean_ablate as mean_ablate
+from erosion.interventions import norm_preserving as norm_preserving
 from erosion.interventions import patch as patch
+from erosion.interventions import positions as positions
+from erosion.interventions import repeated as repeated
+from erosion.interventions import resample_ablate as resample_ablate
+from erosion.interventions import rescoped as rescoped
 from erosion.interventions import steer as steer
+from erosion.interventions import zero_ablate as zero_ablate
 from erosion.metrics import Responses as Responses
 from erosion.metrics import Scores as Scores
 from erosion.metrics import choice_margin as choice_margin
@@ -123,6 +132,16 @@ from erosion.stats import bootstrap as bootstrap
 from erosion.stats import eroded_fraction as eroded_fraction
 from erosion.stats import erosion as erosion
 from erosion.stats import verdict as verdict
+from erosion.sweeps import Cell as Cell
+from erosion.sweeps import Sweep as Sweep
+from erosion.sweeps import attribution as attribution
+from erosion.sweeps import grid as grid
+from erosion.sweeps import load_sweep as load_sweep
+from erosion.sweeps import screen_error as screen_error
+from erosion.sweeps import sweep as sweep
+from erosion.token_activations import TokenActivations as TokenActivations
+from erosion.token_activations import load_token_activations as load_token_activations
+from erosion.token_activations import read_tokens as read_tokens
 from erosion.triads import Checkpoint as Checkpoint
 from erosion.triads import Triad as Triad
 

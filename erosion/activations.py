@@ -21,14 +21,22 @@ from safetensors.torch import save as as_safetensors
 from erosion.directions import Direction, Fit
 from erosion.errors import BadContrast, BadRun
 from erosion.files import write_atomically
-from erosion.models import Batch, Model, Provenance
+from erosion.models import Batch, Model
 from erosion.models.hooked import require_context, require_site
 from erosion.moments import Moments, merge
 from erosion.prompts import Contrast, Exchange, Rendered, Text, render_texts
 from erosion.shapes import Float, Tensor
 from erosion.sites import Site, parse_site
 
-__all__ = ["Activations", "directions_of", "load_activations", "read", "read_moments", "read_texts"]
+__all__ = [
+    "Activations",
+    "directions_of",
+    "facts_of",
+    "load_activations",
+    "read",
+    "read_moments",
+    "read_texts",
+]
 
 Vectors = Float[Tensor, "exchange d_model"]
 
@@ -163,7 +171,7 @@ def read(
     """
     chosen = exchanges.exchanges if isinstance(exchanges, Contrast) else tuple(exchanges)
     values = _gathered(model, model.render(chosen), sites, span)
-    facts = _facts(model.provenance, model, exchanges)
+    facts = facts_of(model, exchanges)
     return Activations(values, tuple(e.question for e in chosen), tuple(e.label for e in chosen), span, facts)
 
 
@@ -178,7 +186,7 @@ def read_texts(model: Model, texts: Sequence[Text], *, sites: Sequence[Site]) ->
     """
     rendered = render_texts(((text.id, text.text) for text in texts), model.tokenizer)
     values = _gathered(model, require_context(model, rendered), sites, "response")
-    facts = {**_facts(model.provenance, model, ()), "template_hash": None, "rendering": "none"}
+    facts = {**facts_of(model, ()), "template_hash": None, "rendering": "none"}
     return Activations(values, tuple(text.id for text in texts), ("text",) * len(texts), "text", facts)
 
 
@@ -259,7 +267,9 @@ def _stream(
     model.for_each_batch(rendered, work, name=f"reading {model.found}")
 
 
-def _facts(provenance: Provenance, model: Model, exchanges: Contrast | Sequence[Exchange]) -> dict[str, Any]:
+def facts_of(model: Model, exchanges: Contrast | Sequence[Exchange]) -> dict[str, Any]:
+    """What was read, as a direction's passport takes it over."""
+    provenance = model.provenance
     return {
         "model": provenance.model,
         "weights_hash": provenance.weights_hash,

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from erosion.directions import check_unseen
 from erosion.errors import BadInput
-from erosion.interventions import Intervention, direction_of
+from erosion.interventions import Intervention, refuse_seen
 from erosion.metrics import Metric, Scores
 from erosion.models import Model
 from erosion.prompts import Contrast
@@ -113,10 +112,7 @@ def measure(
 
     Cost: twice the metric's. Memory: the metric's.
     """
-    for edit in under:
-        direction = direction_of(edit)
-        if direction is not None:
-            check_unseen(direction, contrast.questions, allowing=allowing)
+    refuse_seen(under, contrast.questions, allowing=allowing)
     before = metric(model, contrast)
     _require_numbers(before, "without edits: score other words, or mend the metric")
     with model.applied(under):

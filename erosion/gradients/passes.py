@@ -19,7 +19,7 @@ from erosion.models import Batch, Model
 from erosion.models.linears import Linear, LinearMap
 from erosion.shapes import Float, Tensor
 
-__all__ = ["Use", "backward", "exact", "response_log_likelihood", "response_losses"]
+__all__ = ["Use", "backward", "exact", "frozen", "response_log_likelihood", "response_losses"]
 
 Use = Callable[[LinearMap, Tensor, Tensor], None]
 """What is done with one map of one batch: its deltas ``[batch, position, out]``, inputs ``[…, in]``."""
@@ -62,7 +62,7 @@ def backward(
         return output
 
     with ExitStack() as stack:
-        stack.enter_context(_frozen(model.hf))
+        stack.enter_context(frozen(model.hf))
         stack.enter_context(torch.enable_grad())
         for modules in by_module.values():
             stack.callback(modules[0][1].module.register_forward_hook(hook).remove)
@@ -97,7 +97,7 @@ def exact(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _frozen(hf: nn.Module) -> Iterator[None]:
+def frozen(hf: nn.Module) -> Iterator[None]:
     """No parameter requires a gradient inside the block."""
     were = [parameter for parameter in hf.parameters() if parameter.requires_grad]
     for parameter in were:

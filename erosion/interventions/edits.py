@@ -1,22 +1,22 @@
 """What each edit does to a tensor: frozen values, each with one equation of :mod:`erosion.interventions`."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from einops import einsum
 
-from erosion.directions import Direction
+from erosion.directions import Direction, Subspace
 from erosion.errors import BadInput
-from erosion.shapes import Bool, Float, Tensor, Vector
+from erosion.interventions.scopes import Scope
+from erosion.interventions.sources import Rows, Source, drawn, padded
+from erosion.shapes import Float, Tensor, Vector
 from erosion.sites import Site
 
-__all__ = ["SCOPES", "Ablate", "Clamp", "Intervention", "Patch", "Steer"]
-
-SCOPES = ("all", "prompt", "response")
+__all__ = ["Ablate", "Clamp", "Intervention", "Patch", "Resample", "Steer", "rows_of"]
 
 Edited = Float[Tensor, "batch position d_model"]
-Where = Bool[Tensor, "batch position"]
 
 
 @runtime_checkable
@@ -29,8 +29,8 @@ class Intervention(Protocol):
         ...
 
     @property
-    def scope(self) -> str:
-        """Which positions: ``all``, ``prompt`` (before the response) or ``response``."""
+    def scope(self) -> Scope:
+        """Which positions it touches (see :mod:`erosion.interventions.scopes`)."""
         ...
 
     @property
@@ -43,16 +43,33 @@ class Intervention(Protocol):
         ...
 
 
+def rows_of(along: Direction | Subspace) -> Float[Tensor, "k d_model"]:
+    """A direction's vector, or a subspace's basis, as orthonormal rows."""
+    return along.vector[None] if isinstance(along, Direction) else along.basis
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def _along(x: Edited, v: Vector, coefficient: Float[Tensor, "batch position"]) -> Edited:
     """``x`` plus ``coefficient`` times ``v``, cast once."""
-    exact = torch.promote_types(x.dtype, torch.float32)
+    exact = _exact(x)
     moved = x.to(exact) + einsum(coefficient.to(exact), v.to(x.device, exact), "b p, d -> b p d")
     return moved.to(x.dtype)
 
 
 def _projection(x: Edited, v: Vector) -> Float[Tensor, "batch position"]:
-    exact = torch.promote_types(x.dtype, torch.float32)
+    exact = _exact(x)
     return einsum(x.to(exact), v.to(x.device, exact), "b p d, d -> b p")
+
+
+def _moved_inside(x: Edited, along: Direction | Subspace, by: Edited) -> Edited:
+    """``x`` plus the part of ``by`` that lies along a direction or inside a subspace, cast once."""
+    exact = _exact(x)
+    rows = rows_of(along).to(x.device, exact)
+    inside = einsum(by.to(exact), rows, "b p d, k d -> b p k")
+    return (x.to(exact) + einsum(inside, rows, "b p k, k d -> b p d")).to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +78,7 @@ class Steer:
 
     direction: Direction
     by: float
-    scope: str = "all"
+    scope: Scope = "all"
 
     @property
     def at(self) -> Site:
@@ -88,10 +105,10 @@ class Steer:
 
 @dataclass(frozen=True, eq=False)
 class Ablate:
-    """Remove the part along a direction: x' = x - v v.T x."""
+    """Remove the part along a direction, or inside a subspace: x' = x - V V.T x."""
 
-    direction: Direction
-    scope: str = "all"
+    direction: Direction | Subspace
+    scope: Scope = "all"
     identity = False
 
     @property
@@ -101,11 +118,11 @@ class Ablate:
 
     def edit(self, x: Edited) -> Edited:
         """``x`` without its part along the direction."""
-        return _along(x, self.direction.vector, -_projection(x, self.direction.vector))
+        return _moved_inside(x, self.direction, -x.to(_exact(x)))
 
     def __str__(self) -> str:
         """``ablate at L3.resid_post``."""
-        return f"ablate at {self.at}" + _suffix(self.scope, self.direction)
+        return f"ablate{_dimensions(self.direction)} at {self.at}" + _suffix(self.scope, self.direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +131,7 @@ class Clamp:
 
     direction: Direction
     to: float
-    scope: str = "all"
+    scope: Scope = "all"
     identity = False
 
     @property
@@ -133,16 +150,18 @@ class Clamp:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """Put a stored activation in the place of the model's own, whole, along one direction or across it.
+    """Put something else in the place of the model's own activation, whole, along a direction or across it.
 
-    ``source`` is ``[d_model]`` (the same at every position) or ``[batch, position, d_model]``.
+    ``source`` is ``[d_model]`` (the same at every position), ``[batch, position, d_model]``, a single number
+    in a tensor without axes, or exchange id -> ``[token, d_model]``; ``name`` is what the edit is called.
     """
 
-    source: Tensor
+    source: Source
     at: Site
-    along: Direction | None = None
-    across: Direction | None = None
-    scope: str = "all"
+    along: Direction | Subspace | None = None
+    across: Direction | Subspace | None = None
+    scope: Scope = "all"
+    name: str = "patch"
     identity = False
 
     @property
@@ -150,29 +169,72 @@ class Patch:
         """Whether nothing of the model's own activation is left."""
         return self.along is None and self.across is None
 
+    def on(self, rows: Rows) -> "Patch":
+        """The same patch laid out for the rows of a pass."""
+        if isinstance(self.source, Mapping):
+            return replace(self, source=padded(self.source, rows, name=str(self)))
+        return self
+
     def edit(self, x: Edited) -> Edited:
         """``x`` replaced by the source (or moved to it along the direction, or in all others)."""
-        if self.source.shape not in (x.shape, x.shape[-1:]):
+        source = self._beside(x)
+        if self.along is not None:
+            exact = _exact(x)
+            return _moved_inside(x, self.along, source.to(exact) - x.to(exact))
+        if self.across is not None:
+            donor = source.to(torch.promote_types(source.dtype, x.dtype))  # x's own precision is kept
+            exact = _exact(donor)
+            return _moved_inside(donor, self.across, x.to(exact) - donor.to(exact)).to(x.dtype)
+        return source.to(x.dtype, copy=True)
+
+    def _beside(self, x: Edited) -> Edited:
+        if isinstance(self.source, Mapping):
+            raise BadInput(
+                f"'{self}' is filed by exchange and this pass runs none: run a batch of exchanges."
+            )
+        if self.source.shape not in (x.shape, x.shape[-1:], ()):
             raise BadInput(
                 f"The patch at {self.at} holds {tuple(self.source.shape)} and the model {tuple(x.shape)}: "
                 "read the source on the same tokens."
             )
-        source = self.source.to(x.device).expand_as(x)
-        if self.along is not None:
-            v = self.along.vector
-            return _along(x, v, _projection(source, v) - _projection(x, v))
-        if self.across is not None:
-            v = self.across.vector
-            donor = source.to(torch.promote_types(source.dtype, x.dtype))  # x's own precision is kept
-            return _along(donor, v, _projection(x, v) - _projection(source, v)).to(x.dtype)
-        return source.to(x.dtype, copy=True)
+        return self.source.to(x.device).expand_as(x)
 
     def __str__(self) -> str:
         """``patch at L3.resid_post``."""
         part = " along v" if self.along is not None else "" if self.across is None else " across v"
-        return f"patch at {self.at}{part}" + _suffix(self.scope)
+        return f"{self.name} at {self.at}{part}" + _suffix(self.scope, self.along or self.across)
 
 
-def _suffix(scope: str, direction: Direction | None = None) -> str:
-    control = direction is not None and direction.passport.fit.startswith("random")
+@dataclass(frozen=True, eq=False)
+class Resample:
+    """Put in an activation drawn from a pool, another for each exchange (see :func:`resample_ablate`)."""
+
+    pool: Float[Tensor, "exchange d_model"]
+    at: Site
+    along: Direction | Subspace | None = None
+    scope: Scope = "all"
+    seed: int = 0
+    identity = False
+
+    def on(self, rows: Rows) -> Patch:
+        """The draws of these rows, as a patch."""
+        source = drawn(self.pool, rows, seed=self.seed)
+        return Patch(source, self.at, self.along, None, self.scope, "resample ablate")
+
+    def edit(self, x: Edited) -> Edited:
+        """Refused: which draw belongs to which row is not known here."""
+        raise BadInput(f"'{self}' draws by exchange and this pass runs none: run a batch of exchanges.")
+
+    def __str__(self) -> str:
+        """``resample ablate at L3.resid_post``."""
+        part = " along v" if self.along is not None else ""
+        return f"resample ablate at {self.at}{part}" + _suffix(self.scope, self.along)
+
+
+def _dimensions(direction: Direction | Subspace) -> str:
+    return f" {direction.k} dimensions" if isinstance(direction, Subspace) else ""
+
+
+def _suffix(scope: Scope, direction: Any = None) -> str:
+    control = isinstance(direction, Direction) and direction.passport.fit.startswith("random")
     return (", random direction" if control else "") + ("" if scope == "all" else f" ({scope})")

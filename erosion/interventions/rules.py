@@ -1,18 +1,43 @@
-"""What holds for edits together: which direction each refers to, and which cannot stand side by side."""
+"""What holds for edits together: what each was fitted on, and which cannot stand side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from erosion.directions import Direction
+from erosion.directions import Direction, Subspace, check_unseen
 from erosion.errors import BadInput
 from erosion.interventions.edits import Intervention, Patch
+from erosion.interventions.scopes import disjoint
 
-__all__ = ["direction_of", "refuse_conflicts"]
+__all__ = ["fitted_in", "refuse_conflicts", "refuse_seen"]
+
+_NAMES = ("direction", "along", "across", "on_direction")
 
 
-def direction_of(edit: Intervention) -> Direction | None:
-    """The direction that an edit refers to, None where it refers to none."""
-    named = (getattr(edit, name, None) for name in ("direction", "along", "across"))
-    return next((one for one in named if isinstance(one, Direction)), None)
+def fitted_in(edit: Any) -> tuple[Direction | Subspace, ...]:
+    """Every direction and subspace that an edit refers to, those of edits inside it included."""
+    own = [getattr(edit, name, None) for name in _NAMES]
+    found = tuple(one for one in own if isinstance(one, Direction | Subspace))
+    return found + (fitted_in(edit.inner) if hasattr(edit, "inner") else ())
+
+
+def refuse_seen(
+    edits: Iterable[Intervention], questions: Sequence[str], *, allowing: Collection[str] = ()
+) -> None:
+    """Refuse to measure edits on questions that one of their directions was fitted on.
+
+    Raises:
+        BadDirection: with the direction and the question.
+    """
+    checked: set[int] = set()
+    for edit in edits:
+        for fitted in fitted_in(edit):
+            if id(fitted) in checked:
+                continue
+            checked.add(id(fitted))
+            if isinstance(fitted, Direction):
+                check_unseen(fitted, questions, allowing=allowing)
+            else:
+                fitted.check_unseen(question for question in questions if question not in allowing)
 
 
 def refuse_conflicts(edits: Sequence[Intervention]) -> None:
@@ -31,12 +56,18 @@ def refuse_conflicts(edits: Sequence[Intervention]) -> None:
 put the patch first, or leave one of them out.
     """
     for i, later in enumerate(edits):
-        if not (isinstance(later, Patch) and later.whole):
+        if not _replaces(later):
             continue
         for earlier in edits[:i]:
-            overlap = later.scope == earlier.scope or "all" in (later.scope, earlier.scope)
-            if earlier.at == later.at and overlap:
+            if earlier.at == later.at and not disjoint(earlier.scope, later.scope):
                 raise BadInput(
                     f"'{later}' would erase '{earlier}' before it: put the patch first, or leave one of "
                     "them out."
                 )
+
+
+def _replaces(edit: Any) -> bool:
+    """Whether nothing of what was there before is left."""
+    if hasattr(edit, "pool"):
+        return edit.along is None
+    return isinstance(edit, Patch) and edit.whole

@@ -14,8 +14,10 @@ from erosion.prompts.rendering import Rendered
 from erosion.shapes import Array, Tensor
 
 __all__ = [
+    "batch_likelihoods",
     "matched_temperature",
     "mean_entropy",
+    "responses_of",
     "score_choices",
     "score_rendered",
     "score_responses",
@@ -54,13 +56,13 @@ def score_rendered(
     if not 0 < temperature < np.inf:
         raise BadInput(f"A temperature of {temperature} means nothing: give a number above 0.")
     likelihood, spread, ends = _score(model, rendered, temperature)
-    return _responses(rendered, exchanges, likelihood, spread, ends)
+    return responses_of(rendered, exchanges, likelihood, spread, ends)
 
 
 def score_choices(model: Model, rendered: Sequence[Rendered], exchanges: Sequence[Exchange]) -> Responses:
     """:func:`score_rendered` without the entropies (they are empty): what margins under many edits need."""
-    likelihood, ends = _likelihoods(model, rendered)
-    return _responses(rendered, exchanges, likelihood, (), ends)
+    ((likelihood, ends),) = _likelihoods(model, rendered)
+    return responses_of(rendered, exchanges, likelihood, (), ends)
 
 
 def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
@@ -72,13 +74,14 @@ def score_texts(model: Model, rendered: Sequence[Rendered]) -> Responses:
     )
 
 
-def _responses(
+def responses_of(
     rendered: Sequence[Rendered],
     exchanges: Sequence[Exchange],
     likelihood: tuple[Array, ...],
     spread: tuple[Array, ...],
     ends: Array,
 ) -> Responses:
+    """What was scored, as one value."""
     return Responses(
         tuple(e.question for e in exchanges),
         tuple(e.label for e in exchanges),
@@ -100,7 +103,7 @@ def _score(
         for row, i, start, stop in _response_rows(batch, first):
             spread[i] = entropies[row, start:stop].copy()
 
-    likelihood, ends = _likelihoods(model, rendered, temperature, also)
+    ((likelihood, ends),) = _likelihoods(model, rendered, temperature, also)
     return likelihood, tuple(spread), ends
 
 
@@ -109,28 +112,52 @@ def _likelihoods(
     rendered: Sequence[Rendered],
     temperature: float = 1.0,
     also: Callable[[Batch, Tensor, int], None] = lambda batch, predicting, first: None,
-) -> tuple[tuple[Array, ...], Array]:
-    """log p of every response token and of the end of the turn; ``also`` sees each batch's logits."""
-    likelihood: list[Array] = [np.empty(0)] * len(rendered)
-    ends = np.full(len(rendered), np.nan)
+) -> tuple[tuple[tuple[Array, ...], Array], ...]:
+    """log p of every response token and of the end of the turn, once for each copy of a packed batch.
+
+    ``also`` sees each batch's logits.
+    """
+    copies = model.passes.copies
+    likelihood = [[np.empty(0)] * len(rendered) for _ in range(copies)]
+    ends = np.full((copies, len(rendered)), np.nan)
 
     def work(batch: Batch) -> None:
-        first = min(
-            one.span("response")[0] + at for one, at in zip(batch.rendered, batch.offset, strict=True)
-        )
-        last = batch.ids.shape[1] - first + 1  # a token is predicted one position before it stands
-        predicting = model.logits(batch, last=last)[:, :-1]
-        if temperature != 1:
-            predicting = predicting / temperature
-        log_p = token_log_likelihood(predicting, batch.ids[:, first:]).double().cpu().numpy()
-        also(batch, predicting, first)
-        for row, i, start, stop in _response_rows(batch, first):
-            likelihood[i] = log_p[row, start:stop].copy()
-            if "end_of_turn" in (spans := batch.rendered[row].spans):  # blanks may stand between
-                ends[i] = log_p[row, stop + spans["end_of_turn"][0] - spans["response"][1]]
+        for copy, found in enumerate(batch_likelihoods(model, batch, temperature, also)):
+            for i, (tokens, end) in zip(batch.index, found, strict=True):
+                likelihood[copy][i], ends[copy, i] = tokens, end
 
     model.for_each_batch(rendered, work, name=f"scoring {model.found}")
-    return tuple(likelihood), ends
+    return tuple((tuple(found), end) for found, end in zip(likelihood, ends, strict=True))
+
+
+def batch_likelihoods(
+    model: Model,
+    batch: Batch,
+    temperature: float = 1.0,
+    also: Callable[[Batch, Tensor, int], None] = lambda batch, predicting, first: None,
+) -> list[list[tuple[Array, float]]]:
+    """For each copy of a batch and each of its rows: log p of the response's tokens, and of its end."""
+    copies = model.passes.copies
+    first = min(one.span("response")[0] + at for one, at in zip(batch.rendered, batch.offset, strict=True))
+    last = batch.ids.shape[1] - first + 1  # a token is predicted one position before it stands
+    predicting = model.logits(batch, last=last)[:, :-1]
+    if temperature != 1:
+        predicting = predicting / temperature
+    tokens = batch.ids[:, first:].repeat(copies, 1)
+    log_p = token_log_likelihood(predicting, tokens).double().cpu().numpy()
+    also(batch, predicting, first)
+    return [
+        [_row(of_copy, batch, *row) for row in _response_rows(batch, first)]
+        for of_copy in np.split(log_p, copies)
+    ]
+
+
+def _row(log_p: Array, batch: Batch, row: int, _: int, start: int, stop: int) -> tuple[Array, float]:
+    spans = batch.rendered[row].spans
+    end = np.nan
+    if "end_of_turn" in spans:  # blanks may stand between
+        end = float(log_p[row, stop + spans["end_of_turn"][0] - spans["response"][1]])
+    return log_p[row, start:stop].copy(), end
 
 
 def _response_rows(batch: Batch, first: int) -> Iterator[tuple[int, int, int, int]]:

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from erosion.errors import BadInput
+from erosion.interventions import Positions, Scope
 from erosion.progress import tracked
 from erosion.prompts.rendering import Rendered
 from erosion.shapes import Bool, Float, Int, Tensor
 
-__all__ = ["Batch", "for_each_batch", "make_batch", "plan_batches", "position_ids"]
+__all__ = ["Batch", "for_each_batch", "make_batch", "places_in", "plan_batches", "position_ids"]
 
 Plan = tuple[tuple[int, ...], ...]
 
@@ -44,17 +45,49 @@ class Batch:
         where = self.span(name).float()
         return where / where.sum(-1, keepdim=True)
 
-    def scope(self, name: str) -> Bool[Tensor, "batch position"]:
-        """Which positions an edit with this scope touches: ``all``, ``prompt`` or ``response``."""
-        if name == "all":
+    def scope(self, scope: Scope) -> Bool[Tensor, "batch position"]:
+        """Which positions an edit with this scope touches (see :mod:`erosion.interventions.scopes`).
+
+        Raises:
+            BadInput: a place that one of the exchanges does not have.
+            BadContrast: a span that one of them does not have.
+        """
+        if isinstance(scope, Positions):
+            return places_in(self.scope(scope.within), scope, [one.id for one in self.rendered])
+        if scope == "all":
             return self.mask.bool()
+        if scope not in ("prompt", "response"):
+            return self.span(scope)
         response = self.span("response")
         begun = response.long().cumsum(-1) > 0
-        return (begun if name == "response" else ~begun) & self.mask.bool()
+        return (begun if scope == "response" else ~begun) & self.mask.bool()
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(self.ids.to(device), self.mask.to(device), self.rendered, self.index, self.offset)
+
+
+def places_in(
+    where: Bool[Tensor, "batch position"], scope: Positions, names: Sequence[str]
+) -> Bool[Tensor, "batch position"]:
+    """The named places of the true positions of each row, counted from their start or their end.
+
+    Raises:
+        BadInput: a row that has no such place.
+    """
+    number, count = where.long().cumsum(-1) - 1, where.sum(-1, keepdim=True)
+    found = torch.zeros_like(where)
+    for place in scope.places:
+        at = count * (place < 0) + place
+        missing = ((at < 0) | (at >= count))[:, 0].nonzero()
+        if len(missing):
+            row = int(missing[0])
+            raise BadInput(
+                f"Position {place} lies outside the {scope.within} of {names[row]!r}, which has "
+                f"{int(count[row])} tokens (0 to {int(count[row]) - 1}): choose one inside."
+            )
+        found |= where & (number == at)
+    return found
 
 
 def position_ids(mask: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:

@@ -1,10 +1,13 @@
 """Edits that watch themselves: each must fire once in every pass and must change something."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
-from erosion.directions import check_fits_model
+from erosion.directions import Direction, check_fits_model
 from erosion.errors import BadDirection, BadInput, ErosionError
-from erosion.interventions import Intervention, direction_of
+from erosion.interventions import Conditional, Intervention, fitted_in, laid_out, rows_of
 from erosion.models.anatomy import Anatomy
 from erosion.models.passes import Passes
 from erosion.shapes import Tensor
@@ -30,13 +33,14 @@ class Canary:
         self.fired += 1
         if self.edit.identity:
             return x
-        if self.edit.scope == "all":
-            edited = self.edit.edit(x)
-        else:
+        where = None
+        if self.edit.scope != "all":
             where = self.passes.reach(self.edit.scope, of=self.edit)
             if where is None:
                 return x
-            edited = torch.where(where.to(x.device)[..., None], self.edit.edit(x), x)
+        edited = laid_out(self.edit, self.passes.rows).edit(x)
+        if where is not None:
+            edited = torch.where(where.to(x.device)[..., None], edited, x)
         self.reached += 1
         self.changed = self.changed or not torch.equal(edited, x)
         return edited
@@ -53,7 +57,9 @@ class Canary:
             )
 
     def prove(self) -> None:
-        """Refuse to have measured an edit that did nothing."""
+        """Refuse to have measured an edit that did nothing; one with a condition may find nothing to do."""
+        if isinstance(self.edit, Conditional):
+            return
         if self.reached and not self.changed:
             raise ErosionError(
                 f"'{self.edit}' changed nothing in {self.reached} passes: it is no intervention; "
@@ -64,21 +70,37 @@ class Canary:
 def _require_fitting(edit: Intervention, anatomy: Anatomy) -> None:
     anatomy.require(edit.at)
     width = anatomy.width(edit.at)
-    direction = direction_of(edit)
-    if direction is not None:
-        check_fits_model(
-            direction,
-            weights_hash=None,  # the aligned model's direction edits the tuned one
-            d_model=anatomy.d_model,
-            n_layers=anatomy.n_layers,
-        )
-        if len(direction.vector) != width:
-            raise BadDirection(
-                f"The direction is {len(direction.vector)} wide and {edit.at} is {width} wide: "
-                "use a direction fitted there."
+    for fitted in fitted_in(edit):
+        if isinstance(fitted, Direction):
+            check_fits_model(
+                fitted,
+                weights_hash=None,  # the aligned model's direction edits the tuned one
+                d_model=anatomy.d_model,
+                n_layers=anatomy.n_layers,
             )
-    source = getattr(edit, "source", None)
-    if source is not None and source.shape[-1] != width:
-        raise BadInput(
-            f"The patch at {edit.at} is {source.shape[-1]} wide and the site {width}: read the source there."
-        )
+        if (wide := rows_of(fitted).shape[-1]) != width:
+            raise BadDirection(
+                f"The direction is {wide} wide and {edit.at} is {width} wide: use a direction fitted there."
+            )
+        if fitted.site != edit.at:
+            raise BadDirection(
+                f"'{edit}' uses a direction of {fitted.site}: use one of its own site, or say that it is "
+                "meant (erosion.moved, erosion.repeated)."
+            )
+    for source in _sources(edit):
+        if source.ndim and source.shape[-1] != width:
+            raise BadInput(
+                f"The patch at {edit.at} is {source.shape[-1]} wide and the site {width}: read the source "
+                "there."
+            )
+
+
+def _sources(edit: Any) -> Iterator[Tensor]:
+    """What an edit would put in, those of edits inside it included."""
+    source = getattr(edit, "source", getattr(edit, "pool", None))
+    if isinstance(source, Tensor):
+        yield source
+    elif source is not None:
+        yield from source.values()
+    if hasattr(edit, "inner"):
+        yield from _sources(edit.inner)

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from erosion.errors import BadInput
-from erosion.interventions import Intervention
-from erosion.models.batches import Batch, for_each_batch, plan_batches, position_ids
+from erosion.interventions import Intervention, Positions, Scope
+from erosion.models.batches import Batch, for_each_batch, places_in, plan_batches, position_ids
 from erosion.models.hooked import Model, context_of
 from erosion.prompts.exchanges import Message
 from erosion.prompts.rendering import Rendered, conversation, end_of_turn
-from erosion.shapes import Float, Int, Tensor
+from erosion.shapes import Bool, Float, Int, Tensor
 
 __all__ = ["Reply", "generate"]
 
@@ -105,8 +105,9 @@ class _Writer:
         ]
         written: list[list[int]] = [[] for _ in batch.index]
         ids, mask, cache = batch.ids, batch.mask, None
-        for _ in range(max(room)):
-            logits, cache = self._step(ids, mask, cache)
+        for step in range(max(room)):
+            with self.model.passes.about(_Reach(batch, step), rows=batch):
+                logits, cache = self._step(ids, mask, cache)
             chosen = self._choose(logits, randoms)
             for row, token in zip(written, chosen.tolist(), strict=True):
                 row.append(token)
@@ -117,19 +118,15 @@ class _Writer:
         return [self._reply(row, most) for row, most in zip(written, room, strict=True)]
 
     def _step(self, ids: Int[Tensor, "batch step"], mask: Int[Tensor, "batch position"], cache: Any) -> Any:
-        """The next token's logits; scoped edits touch the prompt in the first pass and the answer after."""
-        scopes = (
-            {"prompt": mask.bool()} if cache is None else {"response": torch.ones_like(ids, dtype=torch.bool)}
+        """The next token's logits, and the cache with what was read."""
+        output = self.model.hf(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position_ids(mask)[:, -ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         )
-        with self.model.passes.about(scopes.get):
-            output = self.model.hf(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=position_ids(mask)[:, -ids.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
         return output.logits[:, -1], output.past_key_values
 
     def _choose(
@@ -151,6 +148,45 @@ class _Writer:
         stop = next((i for i, token in enumerate(row[:most]) if token in self.ends), None)
         text = self.model.tokenizer.decode(row[: most if stop is None else stop], skip_special_tokens=True)
         return Reply(text.strip(), stop is not None)
+
+
+class _Reach:
+    """Which positions a scope touches while an answer is written: the prompt in the first pass (step 0), one
+    token of the response in each later one."""
+
+    def __init__(self, batch: Batch, step: int) -> None:
+        self.batch, self.step = batch, step
+
+    def __call__(self, scope: Scope) -> Bool[Tensor, "batch position"] | None:
+        """The positions of the present pass, None for none of them."""
+        within = scope.within if isinstance(scope, Positions) else scope
+        if within not in ("prompt", "last_prompt", "response"):
+            raise BadInput(
+                f"A conversation that is being answered has no scope {within!r}: use all, prompt, "
+                "last_prompt, response, or positions within these."
+            )
+        if within == "response":
+            return self._of_response(scope)
+        if self.step > 0:
+            return None
+        where = self.batch.mask.bool()
+        if within == "last_prompt":
+            where = places_in(where, Positions((-1,)), self._names)
+        return places_in(where, scope, self._names) if isinstance(scope, Positions) else where
+
+    def _of_response(self, scope: Scope) -> Bool[Tensor, "batch position"] | None:
+        if isinstance(scope, Positions):
+            if min(scope.places) < 0:
+                raise BadInput(
+                    f"The end of an answer that is being written is not known: {scope} counts from it."
+                )
+            if self.step - 1 not in scope.places:
+                return None
+        return None if self.step == 0 else torch.ones_like(self.batch.mask[:, :1], dtype=torch.bool)
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"conversation {i}" for i in self.batch.index]
 
 
 def _mixed(seed: int, index: int) -> int:

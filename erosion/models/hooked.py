@@ -129,11 +129,12 @@ class Model:
         """Make ``batch`` the one that scoped edits refer to; yields the arguments of the pass."""
         if not isinstance(batch, Batch):
             raise BadInput("A padded tensor without its mask reads wrong: make a Batch (model.batch_of).")
-        with self.passes.about(batch.scope, batch):
+        copies = self.passes.copies
+        with self.passes.about(batch.scope, rows=batch, batch=batch):
             yield {
-                "input_ids": batch.ids,
-                "attention_mask": batch.mask,
-                "position_ids": position_ids(batch.mask),
+                "input_ids": batch.ids.repeat(copies, 1),
+                "attention_mask": batch.mask.repeat(copies, 1),
+                "position_ids": position_ids(batch.mask).repeat(copies, 1),
             }
 
     @torch.no_grad()

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from erosion.errors import BadInput
+from erosion.interventions import Rows, Scope
 from erosion.models.batches import Batch
 from erosion.shapes import Bool, Tensor
 
 __all__ = ["Passes", "Watcher"]
 
-Reach = Callable[[str], Bool[Tensor, "batch position"] | None]
+Reach = Callable[[Scope], Bool[Tensor, "batch position"] | None]
 """Scope -> the positions of the present pass that it touches, None for none of them."""
 
 
@@ -35,6 +36,8 @@ class Passes:
     def __init__(self, hf: Any) -> None:
         self.count = 0
         self.batch: Batch | None = None
+        self.rows: Rows | None = None
+        self.copies = 1
         self.replayed: int | None = None
         self._reach: Reach | None = None
         self._watchers: list[Watcher] = []
@@ -65,16 +68,34 @@ class Passes:
             self._watchers = [w for w in self._watchers if not any(w is one for one in watchers)]
 
     @contextmanager
-    def about(self, reach: Reach, batch: Batch | None = None) -> Iterator[None]:
-        """Scopes mean what ``reach`` says inside the block."""
-        was = self._reach, self.batch
-        self._reach, self.batch = reach, batch
+    def about(self, reach: Reach, *, rows: Rows | None, batch: Batch | None = None) -> Iterator[None]:
+        """Scopes mean what ``reach`` says inside the block, and rows are these exchanges.
+
+        ``batch`` is what a replay knows a pass by; None where a pass is not to be replayed.
+        """
+        was = self._reach, self.rows, self.batch
+        self._reach, self.rows, self.batch = reach, rows, batch
         try:
             yield
         finally:
-            self._reach, self.batch = was
+            self._reach, self.rows, self.batch = was
 
-    def reach(self, scope: str, *, of: object) -> Bool[Tensor, "batch position"] | None:
+    @contextmanager
+    def copied(self, copies: int) -> Iterator[None]:
+        """Every batch runs as so many copies of itself inside the block, one below the other.
+
+        Raises:
+            BadInput: inside edits, which would not know their rows, or inside other copies.
+        """
+        if self.copies != 1 or self.watching:
+            raise BadInput("A pack of edits begins inside edits or another pack: put it around them.")
+        self.copies = copies
+        try:
+            yield
+        finally:
+            self.copies = 1
+
+    def reach(self, scope: Scope, *, of: object) -> Bool[Tensor, "batch position"] | None:
         """The positions that a scope touches in the present pass, None for none of them.
 
         Raises:
