@@ -167,8 +167,10 @@ _ROOMS = {
     ),
     "erosion.sweeps": (
         "Cell",
+        "Damage",
         "Sweep",
         "attribution",
+        "damage",
         "grid",
         "load_sweep",
         "screen_error",

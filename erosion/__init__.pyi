@@ -133,8 +133,10 @@ from erosion.stats import eroded_fraction as eroded_fraction
 from erosion.stats import erosion as erosion
 from erosion.stats import verdict as verdict
 from erosion.sweeps import Cell as Cell
+from erosion.sweeps import Damage as Damage
 from erosion.sweeps import Sweep as Sweep
 from erosion.sweeps import attribution as attribution
+from erosion.sweeps import damage as damage
 from erosion.sweeps import grid as grid
 from erosion.sweeps import load_sweep as load_sweep
 from erosion.sweeps import screen_error as screen_error

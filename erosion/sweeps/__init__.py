@@ -4,6 +4,7 @@ Read ``grid`` for how cells are made, ``sweeping`` for how they are measured, ``
 """
 
 from erosion.sweeps.attribution import Attribution, ScreenError, attribution, screen_error
+from erosion.sweeps.damage import Damage, damage
 from erosion.sweeps.grid import Cell, grid
 from erosion.sweeps.results import Sweep, load_sweep
 from erosion.sweeps.sweeping import MARGINS, Measure, sweep
@@ -12,10 +13,12 @@ __all__ = [
     "MARGINS",
     "Attribution",
     "Cell",
+    "Damage",
     "Measure",
     "ScreenError",
     "Sweep",
     "attribution",
+    "damage",
     "grid",
     "load_sweep",
     "screen_error",

@@ -5,27 +5,23 @@ blocks behind it, several cells in one pass where the batch leaves room. What is
 long grid resumes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from erosion.errors import BadInput
-from erosion.interventions import Dose, refuse_seen
+from erosion.interventions import refuse_seen
 from erosion.metrics import Responses, Scores, choice_margin_of, harm_margin_of
 from erosion.metrics.scoring import batch_likelihoods, responses_of
 from erosion.models import Batch, Model
-from erosion.models.canary import Canary
-from erosion.models.packing import packed_as, watched
-from erosion.models.replay import recording, replayed
-from erosion.progress import tracked
 from erosion.prompts import Contrast
 from erosion.shapes import Array
 from erosion.sweeps.grid import Cell
 from erosion.sweeps.keeping import Kept
 from erosion.sweeps.results import Sweep
+from erosion.sweeps.running import Runner
 
 __all__ = ["MARGINS", "Measure", "sweep"]
 
@@ -90,7 +86,7 @@ def sweep(
         {name: np.stack(values) for name, values in after.items()},
         {name: scores.unit for name, scores in before.items()},
         str(model.found),
-        work.replays,
+        work.runner.replays,
     )
 
 
@@ -109,12 +105,9 @@ class _Work:
     """The passes of one sweep: log-likelihoods of every response, clean and in every cell."""
 
     def __init__(self, model: Model, contrast: Contrast, cells: Sequence[Cell], kept: Kept) -> None:
-        self.model, self.cells, self.kept = model, cells, kept
+        self.model, self.runner = model, Runner(model, cells, kept)
         self.exchanges = contrast.exchanges
         self.rendered = model.render(self.exchanges)
-        self.replays = True
-        self._proved = False
-        self.canaries = [watched(model, cell.edits) for cell in cells]
 
     def responses(self, tokens: Tokens) -> Responses:
         """The log-likelihoods as a metric reads them."""
@@ -126,72 +119,20 @@ class _Work:
         """Clean, and for each cell."""
         nothing: tuple[Array, float] = (np.empty(0), np.nan)
         clean: Tokens = [nothing] * len(self.rendered)
-        found: list[Tokens] = [[nothing] * len(self.rendered) for _ in self.cells]
+        found: list[Tokens] = [[nothing] * len(self.rendered) for _ in self.runner.cells]
 
         def work(batch: Batch) -> None:
-            for number, rows in self._batch(batch):
-                into = clean if number is None else found[number]
+            of_batch, of_cells = self.runner.over(
+                batch, lambda one: batch_likelihoods(self.model, one), _same
+            )
+            for into, rows in ((clean, of_batch), *((found[i], rows) for i, rows in of_cells)):
                 for i, row in zip(batch.index, rows, strict=True):
                     into[i] = row
 
         self.model.for_each_batch(self.rendered, work, name=f"sweeping {self.model.found}")
-        for canaries in self.canaries:
-            for canary in canaries:
-                canary.prove()
+        self.runner.prove()
         return clean, found
 
-    def _batch(self, batch: Batch) -> list[tuple[int | None, Tokens]]:
-        """The clean rows of a batch (None) and those of every cell, finished ones from the folder."""
-        (clean,), outputs = self._recorded(batch)
-        rows: list[tuple[int | None, Tokens]] = [(None, clean)]
-        packs = list(self._packs(batch))
-        for layer, dose, pack in tracked(packs, name="cells"):
-            made = self.kept.get(batch, [self.cells[i] for i in pack])
-            if made is None:
-                made = self._measured(batch, pack, layer, dose, outputs.get(layer))
-                self.kept.put(batch, [self.cells[i] for i in pack], made)
-            rows += zip(pack, made, strict=True)
-        return rows
 
-    def _recorded(self, batch: Batch) -> tuple[list[Tokens], dict[int, Any]]:
-        """A clean pass with the outputs of the blocks behind which a cell's own pass begins."""
-        layers = {cell.layer for cell in self.cells if cell.dose is None and cell.layer >= 0}
-        with recording(self.model, sorted(layers) if self.replays else []) as outputs:
-            clean = batch_likelihoods(self.model, batch)
-        if outputs and not self._proved:
-            layer = max(outputs)
-            with replayed(self.model, layer, outputs[layer]):
-                again = batch_likelihoods(self.model, batch)
-            self._proved = True
-            self.replays = all(
-                np.array_equal(one, other) for (one, _), (other, _) in zip(clean[0], again[0], strict=True)
-            )
-        return clean, outputs if self.replays else {}
-
-    def _packs(self, batch: Batch) -> Iterator[tuple[int, Dose | None, list[int]]]:
-        """Cells that begin behind one block on the same weights, as many as there is room for."""
-        groups: dict[tuple[int, Dose | None], list[int]] = {}
-        for i, cell in enumerate(self.cells):
-            layer = cell.layer if self.replays and cell.dose is None else -1
-            groups.setdefault((layer, cell.dose), []).append(i)
-        most = max(1, self.model.batch_tokens // batch.ids.numel())
-        for (layer, dose), members in groups.items():
-            for start in range(0, len(members), most):
-                yield layer, dose, members[start : start + most]
-
-    def _measured(
-        self, batch: Batch, pack: Sequence[int], layer: int, dose: Dose | None, output: Any
-    ) -> list[Tokens]:
-        canaries: list[tuple[Canary, ...]] = [self.canaries[i] for i in pack]
-        skipping = nullcontext() if layer < 0 else replayed(self.model, layer, output)
-        with _dosed(self.model, dose), skipping, packed_as(self.model, canaries):
-            return batch_likelihoods(self.model, batch)
-
-
-def _dosed(model: Model, dose: Dose | None) -> AbstractContextManager[Any]:
-    if dose is None:
-        return nullcontext()
-    from erosion.models import dosed
-
-    only: Mapping[str, Any] = {} if dose.only is None else {"only": dose.only}
-    return dosed(model, dose.aligned, dose.tuned, dose=dose.share, **only)
+def _same(one: Tokens, other: Tokens) -> bool:
+    return all(np.array_equal(a, b) for (a, _), (b, _) in zip(one, other, strict=True))
