@@ -19,7 +19,7 @@ Measured = Callable[[Batch], list[Any]]
 
 
 class Runner:
-    """Runs every cell of a grid on a batch; whether blocks are skipped is decided by a proof on the first."""
+    """Runs every cell of a grid on a batch; a proof on the first decides whether blocks are skipped."""
 
     def __init__(self, model: Model, cells: Sequence[Cell], kept: Kept) -> None:
         self.model, self.cells, self.kept = model, cells, kept
@@ -36,7 +36,7 @@ class Runner:
     def over(
         self, batch: Batch, measured: Measured, same: Callable[[Any, Any], bool]
     ) -> tuple[Any, list[tuple[int, Any]]]:
-    """Runs every cell of a grid on a batch; a proof on the first decides whether blocks are skipped."""
+        """What is measured of a batch: clean, and (cell, value) for every cell, finished ones from before.
 
         ``same`` says whether two clean values are equal: where a replay without edits is not, blocks are
         never skipped.
