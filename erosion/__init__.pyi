@@ -48,6 +48,9 @@ from erosion.experiments import TokenReads as TokenReads
 from erosion.experiments import bridged_steps as bridged_steps
 from erosion.experiments import calibrate as calibrate
 from erosion.experiments import causal_cell as causal_cell
+from erosion.experiments import causal_cells as causal_cells
+from erosion.experiments import causal_damage as causal_damage
+from erosion.experiments import causal_domains as causal_domains
 from erosion.experiments import causality as causality
 from erosion.experiments import confounds as confounds
 from erosion.experiments import dimensions as dimensions
@@ -59,11 +62,14 @@ from erosion.experiments import known_cosine as known_cosine
 from erosion.experiments import load_result as load_result
 from erosion.experiments import loss_geometry as loss_geometry
 from erosion.experiments import off_distribution as off_distribution
+from erosion.experiments import patched as patched
+from erosion.experiments import patching as patching
 from erosion.experiments import rendering_guards as rendering_guards
 from erosion.experiments import select as select
 from erosion.experiments import sharing as sharing
 from erosion.experiments import trajectories as trajectories
 from erosion.experiments import trajectory_of as trajectory_of
+from erosion.experiments import within_run as within_run
 from erosion.gradients import GradientProducts as GradientProducts
 from erosion.gradients import GradientSketches as GradientSketches
 from erosion.gradients import gradient_bridge as gradient_bridge

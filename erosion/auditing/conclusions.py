@@ -1,6 +1,7 @@
 """From readings to results: each function gives one experiment what it asks for, from the run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,16 @@ from erosion.experiments import Result
 from erosion.experiments.confounds import paired_projections, paired_traits
 from erosion.experiments.dynamics import Beside
 from erosion.experiments.token_reads import PAIRS, TokenReads
-from erosion.metrics import Continuations, HeadStates, Responses, harm_margin_of, token_divergences
+from erosion.metrics import (
+    Continuations,
+    HeadStates,
+    Responses,
+    Scores,
+    choice_margin_of,
+    harm_margin_of,
+    token_divergences,
+)
+from erosion.shapes import Array
 
 __all__ = [
     "causality",
@@ -23,6 +33,7 @@ __all__ = [
     "gradient_geometry",
     "loss_geometry",
     "on_policy",
+    "patching",
     "rendering",
     "sharing",
     "trajectories",
@@ -143,11 +154,42 @@ def trajectories(bench: Bench) -> Result:
 
 
 def causality(bench: Bench) -> Result:
-    """Edits along the direction, layer by layer."""
+    """Edits along the direction, layer by layer, by domain, and what they cost."""
     prepared, found = bench.prepared, bench.each(readings.cells)
+    domains = bench.each(readings.domain_cells)
+    beside: dict[str, Any] = {
+        "selected layer": readings.selected(bench).layer,
+        "domains": experiments.causal_domains(domains["tuned"], domains["aligned"], prepared.domains),
+        "noise": readings.noise(bench, "tuned"),
+    }
+    damage = readings.damages(bench, "tuned")
+    if damage is not None:
+        beside["damage"] = damage.ours
     return experiments.causality(
-        found["tuned"], found["aligned"], prepared.tested.questions, sampling=prepared.config.sampling
+        found["tuned"], found["aligned"], sampling=prepared.config.sampling, beside=beside
     )
+
+
+def patching(bench: Bench) -> Result:
+    """Patches between the models, and between runs of one model."""
+    prepared = bench.prepared
+    base = None
+    if "base" in bench.names:
+        scored = readings.scores(bench, "base")
+        of = {scores.name: scores for scores in (harm_margin_of(scored), choice_margin_of(scored))}
+        base = {name: _at(scores, prepared.edited.questions) for name, scores in of.items()}
+    return experiments.patching(
+        readings.patches(bench, "tuned") or {},
+        base=base,
+        within=bench.each(readings.within),
+        sampling=prepared.config.sampling,
+    )
+
+
+def _at(scores: Scores, questions: Sequence[str]) -> Array:
+    """A metric on some questions, in their order."""
+    by_question = dict(zip(scores.questions, scores.values, strict=True))
+    return np.array([by_question[q] for q in questions])
 
 
 def rendering(bench: Bench) -> Result:

@@ -65,6 +65,7 @@ Experiment = Literal[
     "dimensions",
     "dynamics",
     "causality",
+    "patching",
     "rendering",
     "confounds",
 ]
@@ -99,6 +100,7 @@ class Config(_Strict):
     bootstrap: int = Field(2000, ge=200)
     permutations: int = Field(2000, ge=200)
     random_directions: int = Field(40, ge=3)
+    causal_questions: int = Field(64, ge=2)
     gradient_questions: int = Field(24, ge=4)
     own_tokens: int = Field(48, ge=1)
     checkpoints: dict[int, str] = {}

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from erosion import __version__
@@ -71,6 +73,25 @@ class Prepared:
     def tested(self) -> Contrast:
         """The held-out questions that causal effects are measured on."""
         return self.contrast.only(self.parts["held_out"], name="held out")
+
+    @cached_property
+    def edited(self) -> Contrast:
+        """The held-out questions on which sweeps of many edits are measured: at most ``causal_questions``.
+
+        Drawn by the seed, evenly over the domains.
+        """
+        tested, most = self.tested, self.config.causal_questions
+        if len(tested) <= most:
+            return tested
+        order = np.random.default_rng(self.config.seed).permutation(len(tested))
+        turn: dict[str, int] = {}
+        places = []
+        for i in order:
+            domain = tested.domains[i]
+            places.append((turn.setdefault(domain, 0), int(i)))
+            turn[domain] += 1
+        chosen = sorted(range(len(places)), key=lambda j: (places[j][0], j))[:most]
+        return tested.only((tested.questions[places[j][1]] for j in chosen), name="held out, edited")
 
     @property
     def texts_hash(self) -> str:

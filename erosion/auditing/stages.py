@@ -61,7 +61,18 @@ STAGES = (
         of.trajectories,
         beside=readings.trail,
     ),
-    Stage("causality", "causality", (readings.activations, readings.cells), of.causality),
+    Stage(
+        "causality",
+        "causality",
+        (readings.activations, readings.cells, readings.domain_cells, readings.damages),
+        of.causality,
+    ),
+    Stage(
+        "patching",
+        "patching",
+        (readings.activations, readings.donors, readings.within, readings.patches),
+        of.patching,
+    ),
     Stage(
         "rendering",
         "rendering",

@@ -22,6 +22,7 @@ VERBS = {
     "dynamics": "Follow the three models through the layers: where does the fine-tune depart?",
     "dimensions": "Fit and test directions: is there a shared one, and is it about alignment?",
     "causality": "Edit the models along the direction, layer by layer: does the margin come back?",
+    "patching": "Put one model's activations into the other: layer, place, component, along v and across.",
     "rendering": "Measure again in a plain template: does the verdict hang on the chat template?",
     "confounds": "Take out length, perplexity, code-ness, refusals and formatting: what survives?",
 }

@@ -1,7 +1,8 @@
 """One room for each section of the paper and each causal test; each returns a frozen :class:`Result`."""
 
 from erosion.experiments.calibration import calibrate
-from erosion.experiments.causality import causal_cell, causality
+from erosion.experiments.causal_cells import causal_cells
+from erosion.experiments.causality import causal_cell, causal_damage, causal_domains, causality
 from erosion.experiments.confounds import confounds
 from erosion.experiments.dimensions import FITS, Selection, dimensions, select
 from erosion.experiments.distributions import distributions
@@ -12,11 +13,13 @@ from erosion.experiments.gradient_geometry import gradient_geometry
 from erosion.experiments.guards import rendering_guards
 from erosion.experiments.loss_geometry import loss_geometry
 from erosion.experiments.on_policy import off_distribution
+from erosion.experiments.patching import patched, patching
 from erosion.experiments.persona import known_cosine
 from erosion.experiments.results import Result, load_result
 from erosion.experiments.sampling import Sampling
 from erosion.experiments.sharing import sharing
 from erosion.experiments.trajectories import trajectories, trajectory_of
+from erosion.experiments.within_run import within_run
 
 __all__ = [
     "FITS",
@@ -28,6 +31,9 @@ __all__ = [
     "bridged_steps",
     "calibrate",
     "causal_cell",
+    "causal_cells",
+    "causal_damage",
+    "causal_domains",
     "causality",
     "confounds",
     "dimensions",
@@ -39,9 +45,12 @@ __all__ = [
     "load_result",
     "loss_geometry",
     "off_distribution",
+    "patched",
+    "patching",
     "rendering_guards",
     "select",
     "sharing",
     "trajectories",
     "trajectory_of",
+    "within_run",
 ]

@@ -21,8 +21,11 @@ __all__ = [
     "headline",
     "held_out_auc",
     "in_layers",
+    "layers_where",
     "margins",
+    "numbers",
     "positions",
+    "sentence",
     "shift",
     "style_and_harm",
     "verdict_by_domain",
@@ -40,17 +43,17 @@ def headline(verdict: Verdict) -> str:
 
 
 def _judged(verdict: Verdict) -> str:
-    numbers = _numbers(verdict.estimate)
+    fell = numbers(verdict.estimate)
     if verdict.quantity == "erosion":
-        return f"{numbers} of what alignment added is gone"
-    return f"the preference for aligned answers fell by {numbers} nats per token"
+        return f"{fell} of what alignment added is gone"
+    return f"the preference for aligned answers fell by {fell} nats per token"
 
 
 def verdict_by_domain(verdict: Verdict) -> str:
     """How many domains earned each word; where it is general damage, no domain is called eroded."""
     total = len(verdict.domains)
     if not total:
-        return _sentence(f"{verdict.word}: every domain was trained on, so none is judged apart")
+        return sentence(f"{verdict.word}: every domain was trained on, so none is judged apart")
     counts = {word: sum(d.word == word for d in verdict.domains) for word in ORDER}
     if verdict.word == "general damage":
         lost = counts["eroded"] + counts["general damage"]
@@ -60,8 +63,8 @@ def verdict_by_domain(verdict: Verdict) -> str:
         every = next(word for word in ORDER if counts[word])
         where = "the one domain" if total == 1 else f"all {total} domains"
         over_all = "" if every == verdict.word else f"{verdict.word} over all; "
-        return _sentence(f"{over_all}{every} in {where} not trained on")
-    return _sentence(f"{'; '.join(parts)} domains not trained on")
+        return sentence(f"{over_all}{every} in {where} not trained on")
+    return sentence(f"{'; '.join(parts)} domains not trained on")
 
 
 def margins(result: Result, metric: str = "harm margin") -> str:
@@ -71,10 +74,10 @@ def margins(result: Result, metric: str = "harm margin") -> str:
     found = result["overall"]
     change = found["harm-specific change"][metric]
     before, after = (found["margins"][model][metric] for model in ("aligned", "tuned"))
-    numbers = f"from {_alike(before, after)} (aligned) to {_alike(after, before)} (tuned) {after.unit}"
+    moved = f"from {_alike(before, after)} (aligned) to {_alike(after, before)} (tuned) {after.unit}"
     if established(change):
-        return f"The {metric} {'fell' if change.value < 0 else 'rose'} {numbers}"
-    return f"No change of the {metric} is established: {numbers}"
+        return f"The {metric} {'fell' if change.value < 0 else 'rose'} {moved}"
+    return f"No change of the {metric} is established: {moved}"
 
 
 def style_and_harm(result: Result) -> str:
@@ -86,15 +89,15 @@ def style_and_harm(result: Result) -> str:
     parts = []
     for name, one in (("harm-specific change", harm), ("style drift", style)):
         state = "" if established(one) else ", not established"
-        parts.append(f"{name} {_numbers(one)}{state}")
-    return _sentence(f"{'; '.join(parts)} ({harm.unit})")
+        parts.append(f"{name} {numbers(one)}{state}")
+    return sentence(f"{'; '.join(parts)} ({harm.unit})")
 
 
 def held_out_auc(result: Result) -> str:
     """At which layers the difference of means separates held-out answers beyond its control."""
     name, bands = next(iter(result["by fit"].items()))
     band = bands["held-out AUC"]
-    good = _layers(band, lambda e: e.low > max(0.5, _ends(e)[1]))
+    good = layers_where(band, lambda e: e.low > max(0.5, _ends(e)[1]))
     if not good:
         return f"At no layer does the {name} separate held-out answers better than chance"
     best = max((band.at(one) for one in good), key=lambda e: e.value)
@@ -121,8 +124,8 @@ def positions(result: Result) -> str:
 def shift(result: Result) -> str:
     """At which layers the tuned model moved along the direction further than along random ones."""
     band = result["shift of tuned"]
-    down = _layers(band, lambda e: e.high < min(0.0, _ends(e)[0]))
-    up = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+    down = layers_where(band, lambda e: e.high < min(0.0, _ends(e)[0]))
+    up = layers_where(band, lambda e: e.low > max(0.0, _ends(e)[1]))
     if not down and not up:
         return "At no layer did the tuned model move along the direction further than along random ones"
     parts = [
@@ -141,15 +144,15 @@ def erosion_by_layer(result: Result) -> str:
     if all(band.at(one).undefined for one in band.labels):
         return "Undefined at every layer: aligned does not clearly lie beyond base along the direction"
     moved = result["shift of tuned"]
-    past_chance = set(_layers(moved, lambda e: e.high < min(0.0, _ends(e)[0])))
-    back = [one for one in _layers(band, lambda e: e.low > 0) if one in past_chance]
+    past_chance = set(layers_where(moved, lambda e: e.high < min(0.0, _ends(e)[0])))
+    back = [one for one in layers_where(band, lambda e: e.low > 0) if one in past_chance]
     if not back:
         return "At no layer does the tuned model lie back toward base further than by chance"
     most = max((band.at(one) for one in back), key=lambda e: e.value)
     past = " (above 1 is past base)" if most.value > 1 else ""
     return (
         f"Along the direction the tuned model went toward base at {in_layers(back, of=band)}, "
-        f"up to {_numbers(most)} of the way{past}"
+        f"up to {numbers(most)} of the way{past}"
     )
 
 
@@ -157,13 +160,15 @@ def causal_curves(result: Result, metric: str = "harm margin") -> str:
     """Which edits raise the margin in tuned, and more than in aligned; where; how much of the loss."""
     found, lost = result[metric], result[metric]["lost"]
     if lost.undefined or lost.low <= 0:
-        known = f"No loss of the {metric} is established here ({_numbers(lost)} {lost.unit})"
+        known = f"No loss of the {metric} is established here ({numbers(lost)} {lost.unit})"
         return f"{known}, so no edit can restore it"
     beyond: dict[bool, list[str]] = {True: [], False: []}
     most = 0.0
     for edit, verb in (("steer", "steering"), ("clamp", "clamping"), ("ablate", "ablating")):
         band, raised = found[edit]["difference"], found[edit]["on tuned"]
-        good = _layers(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+        stricter = found[edit].get("against covariance-matched directions", band)
+        good = layers_where(band, lambda e: e.low > max(0.0, _ends(e)[1]))
+        good = [one for one in good if stricter.at(one).low > max(0.0, _ends(stricter.at(one))[1])]
         good = [one for one in good if raised.at(one).low > 0]
         if good:
             beyond[band.control is not None].append(f"{verb} at {in_layers(good, of=band)}")
@@ -173,7 +178,7 @@ def causal_curves(result: Result, metric: str = "harm margin") -> str:
     said = [f"{' and '.join(beyond[True])}, beyond random directions"] if beyond[True] else []
     said += [f"{' and '.join(beyond[False])}, without a random control"] if beyond[False] else []
     size = f"by at most {most:.2g} of the {lost.value:.2g} {lost.unit} lost"
-    return _sentence(f"{'; '.join(said)}: the {metric} rises in tuned, {size}, and more than in aligned")
+    return sentence(f"{'; '.join(said)}: the {metric} rises in tuned, {size}, and more than in aligned")
 
 
 def effects(measured: Sequence[Effect]) -> str:
@@ -184,7 +189,7 @@ def effects(measured: Sequence[Effect]) -> str:
         change = changes[0]
         if clear:
             return f"The {name} {'rises' if change.value > 0 else 'falls'} by {_size(change)} {change.unit}"
-        return f"No change of the {name} is established: {_numbers(change)} {change.unit}"
+        return f"No change of the {name} is established: {numbers(change)} {change.unit}"
     edits = f"{clear or 'None'} of {len(measured)} edits {'changes' if clear == 1 else 'change'}"
     return f"{edits} the {name} (intervals one by one)"
 
@@ -224,7 +229,8 @@ def in_layers(labels: Sequence[str | int], *, of: Band) -> str:
     return f"{'layer' if len(labels) == 1 else 'layers'} {joined}"
 
 
-def _layers(band: Band, holds: Callable[[Estimate], bool]) -> list[str | int]:
+def layers_where(band: Band, holds: Callable[[Estimate], bool]) -> list[str | int]:
+    """The labels whose point is defined and of which ``holds`` is true."""
     return [one for one in band.labels if not band.at(one).undefined and holds(band.at(one))]
 
 
@@ -236,14 +242,15 @@ def _ends(estimate: Estimate) -> tuple[float, float]:
     return control.low, control.high
 
 
-def _numbers(estimate: Estimate) -> str:
+def numbers(estimate: Estimate) -> str:
+    """The value with its interval, or the word undefined."""
     if estimate.undefined:
         return "undefined"
     return interval_in_words(estimate.value, estimate.low, estimate.high)
 
 
 def _short(estimate: Estimate) -> str:
-    return _numbers(estimate).split(" [")[0]
+    return numbers(estimate).split(" [")[0]
 
 
 def _alike(one: Estimate, other: Estimate) -> str:
@@ -253,9 +260,10 @@ def _alike(one: Estimate, other: Estimate) -> str:
 
 def _size(change: Estimate) -> str:
     if change.value > 0:
-        return _numbers(change)
+        return numbers(change)
     return interval_in_words(-change.value, -change.high, -change.low)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with a capital letter first."""
     return text[:1].upper() + text[1:]

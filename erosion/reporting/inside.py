@@ -114,7 +114,7 @@ def _way_back(result: Result) -> Block:
 
 def causality(result: Result) -> tuple[Block, ...]:
     """What edits along the direction do to the margins."""
-    metrics = sorted(result.ours, key=lambda metric: (metric != "harm margin", metric))
+    metrics = [metric for metric in ("harm margin", "choice margin") if metric in result.ours]
     return tuple(_edits(result, metric) for metric in metrics)
 
 
@@ -135,8 +135,9 @@ def _edits(result: Result, metric: str) -> Block:
         figure=figures.causal_curves(result, metric=metric),
         control=(
             f"Grey: the difference that {result.inputs.get('random directions', 'some')} random directions "
-            "of the same "
-            "norm make, the same at every layer."
+            "of the same norm make, the same at every layer. A title names a layer only where the edit lies "
+            "beyond random directions of the activations' covariance as well. Below: those, the same fit to "
+            "shuffled labels, and the edit on the prompt alone."
         ),
         limits=(
             "An edit that restores the margin shows that the direction is enough at that layer, not that the "

@@ -17,6 +17,7 @@ from erosion.reporting.gradient_geometry import gradient_bridge, gradient_geomet
 from erosion.reporting.guards import off_distribution, rendering
 from erosion.reporting.inside import causality, dynamics
 from erosion.reporting.loss_geometry import loss_geometry
+from erosion.reporting.patching import costs, patching
 from erosion.reporting.tables import of_estimates, of_plain, of_verdict
 from erosion.stats import Estimate
 
@@ -222,7 +223,13 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, Draw], ...]], ...] = (
         "causality",
         "Is it causal",
         "Does moving the tuned model along the direction bring the lost preference back?",
-        (("causality", causality),),
+        (("causality", causality), ("causality", costs)),
+    ),
+    (
+        "patching",
+        "What carries it",
+        "Put one model's activations into the other: where does the margin move?",
+        (("patching", patching),),
     ),
     (
         "confounds",

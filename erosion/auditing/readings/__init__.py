@@ -4,6 +4,7 @@ A reading gives None for a model that it does not concern. What it takes beside 
 step's inputs, so that a changed input is never mistaken for a cached one.
 """
 
+from erosion.auditing.readings.edits import cells, damages, domain_cells, donors, patches, within
 from erosion.auditing.readings.responses import (
     Matched,
     benign_heads,
@@ -23,7 +24,6 @@ from erosion.auditing.readings.vectors import (
     activations,
     benign_activations,
     benign_last,
-    cells,
     directions,
     fitted,
     last,
@@ -43,7 +43,10 @@ __all__ = [
     "bridges",
     "cells",
     "continuations",
+    "damages",
     "directions",
+    "domain_cells",
+    "donors",
     "every_score",
     "fitted",
     "heads",
@@ -51,6 +54,7 @@ __all__ = [
     "matched",
     "noise",
     "own_answers",
+    "patches",
     "plain_scores",
     "products",
     "scores",
@@ -60,5 +64,6 @@ __all__ = [
     "texts",
     "trail",
     "waypoints",
+    "within",
     "writes",
 ]

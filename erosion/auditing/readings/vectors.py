@@ -1,26 +1,18 @@
 """What lies inside each model: one vector for each exchange, at the sites that the experiments ask for."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
 from erosion.activations import Activations, read, read_texts
 from erosion.auditing.bench import Bench
 from erosion.auditing.fitting import directions_in, fit_directions
-from erosion.auditing.readings.formats import PLAIN, VECTORS
+from erosion.auditing.readings.formats import VECTORS
 from erosion.directions import Direction
-from erosion.experiments import Result, causal_cell
+from erosion.experiments import Result
 from erosion.experiments.dynamics_attribution import write_sites
-from erosion.models import Model
-from erosion.shapes import Array
 from erosion.sites import Site, parse_site
 
 __all__ = [
     "activations",
     "benign_activations",
     "benign_last",
-    "cells",
     "directions",
     "fitted",
     "last",
@@ -102,40 +94,6 @@ def directions(bench: Bench) -> dict[Site, Direction]:
     """The answer direction of the aligned model at every layer."""
     fitted(bench)
     return directions_in(bench.folder.path)
-
-
-def cells(bench: Bench, name: str) -> dict[Site, Mapping[str, Array]] | None:
-    """Margins of aligned and tuned under every edit, a step for each layer (see :func:`causal_cell`)."""
-    if name == "base":
-        return None
-    prepared, sampling = bench.prepared, bench.prepared.config.sampling
-    training, tested = activations(bench, "aligned").of(prepared.parts["fit"]), prepared.tested
-    found: dict[Site, Mapping[str, Array]] = {}
-    for site, direction in directions(bench).items():
-
-        def make(model: Model, direction: Direction = direction) -> dict[str, Any]:
-            cell = causal_cell(
-                model,
-                tested,
-                direction,
-                aligned=training,
-                draws=sampling.random_directions,
-                seed=sampling.seed,
-            )
-            return {key: values.tolist() for key, values in cell.items()}
-
-        made = bench.kept(
-            f"cell-{site}",
-            name,
-            make,
-            PLAIN,
-            aligned=prepared.inputs("aligned"),
-            parts=prepared.parts,
-            tested=tested.questions,
-            draws=[sampling.random_directions, sampling.seed],
-        )
-        found[site] = {key: np.array(values) for key, values in made.items()}
-    return found
 
 
 def selected(bench: Bench) -> Site:
