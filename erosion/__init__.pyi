@@ -102,11 +102,17 @@ from erosion.metrics import token_divergences as token_divergences
 from erosion.metrics import top_continuations as top_continuations
 from erosion.models import Model as Model
 from erosion.models import Placement as Placement
+from erosion.models import dosed as dosed
 from erosion.models import every_layer as every_layer
 from erosion.models import generate as generate
 from erosion.models import load as load
+from erosion.models import orthogonalised_weights as orthogonalised_weights
+from erosion.models import parts_of_change as parts_of_change
 from erosion.models import rendering_of as rendering_of
+from erosion.models import save_checkpoint as save_checkpoint
+from erosion.models import save_orthogonalised as save_orthogonalised
 from erosion.models import untrained_tokens as untrained_tokens
+from erosion.models import writing_sites as writing_sites
 from erosion.moments import Moments as Moments
 from erosion.organisms import load_organism as load_organism
 from erosion.progress import progress as progress

@@ -9,25 +9,44 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 :func:`held_out_auc`                           of ``dimensions``
 :func:`positions`, :func:`shift`,              of ``dynamics``
 :func:`erosion_by_layer`
-:func:`causal_curves`                          of ``causality``
+:func:`causal_curves`, :func:`damage`,         of ``causality``
+:func:`domain_effects`
+:func:`patched_layers`,                        of ``patching``
+:func:`patched_places`,
+:func:`patched_components`,
+:func:`within_run`
 :func:`effects`                                of what :func:`erosion.measure` gave
 =============================================  ======================================================
 """
 
 from erosion.figures.causes import causal_curves, effects
 from erosion.figures.layers import erosion_by_layer, held_out_auc, positions, shift
+from erosion.figures.patching import (
+    damage,
+    domain_effects,
+    patched_components,
+    patched_layers,
+    patched_places,
+    within_run,
+)
 from erosion.figures.preferences import margins, style_and_harm
 from erosion.figures.verdicts import headline, verdict_by_domain
 
 __all__ = [
     "causal_curves",
+    "damage",
+    "domain_effects",
     "effects",
     "erosion_by_layer",
     "headline",
     "held_out_auc",
     "margins",
+    "patched_components",
+    "patched_layers",
+    "patched_places",
     "positions",
     "shift",
     "style_and_harm",
     "verdict_by_domain",
+    "within_run",
 ]

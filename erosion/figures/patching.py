@@ -1,5 +1,6 @@
 """Patches between models, by layer, place and component; what edits cost, and where they help."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +80,8 @@ def patched_places(result: Result, pair: str = "rescue", metric: str = "harm mar
         BadInput: no such metric.
     """
     found = _pairs(result, metric)[pair]
-    maps = {"whole residual": found["by place"]["whole"], "along v": found["by place"]["along"]}
+    places = found["by place"]
+    maps = {"whole residual": _in_order(places["whole"]), "along v": _in_order(places["along"])}
     return _maps(claims.patched_places(result, pair, metric), maps, found["gap"])
 
 
@@ -90,7 +92,19 @@ def patched_components(result: Result, pair: str = "rescue", metric: str = "harm
     """
     found = _pairs(result, metric)[pair]
     title = claims.patched_components(result, pair, metric)
-    return _maps(title, {"": found["by component"]}, found["gap"])
+    return _maps(title, {"": _in_order(found["by component"])}, found["gap"])
+
+
+def _in_order(bands: Mapping[str, Band]) -> dict[str, Band]:
+    """Places as they follow in the text, components as they follow in a block, heads by number."""
+    first = ("user", "prompt", "response", "attn_out", "mlp_out", "head")
+
+    def key(name: str) -> tuple[int, bool, int]:
+        number = re.search(r"-?\d+", name)
+        rank = next((i for i, one in enumerate(first) if name.startswith(one)), len(first))
+        return rank, "along" in name, int(number[0]) if number else -99
+
+    return {name: bands[name] for name in sorted(bands, key=key)}
 
 
 def _maps(title: str, maps: Mapping[str, Mapping[str, Band]], gap: Estimate) -> go.Figure:

@@ -48,9 +48,9 @@ def patched_layers(result: Result, metric: str = "harm margin") -> str:
 
 
 def patched_places(result: Result, pair: str = "rescue", metric: str = "harm margin") -> str:
-    """Where in the text the patch acts most."""
+    """Where in the text the patch acts most, before the last layer (where the next word is all there is)."""
     found = result[pair][metric]
-    most, layer, scope = _largest(found["by place"]["whole"])
+    most, layer, scope = _largest(found["by place"]["whole"], before_last=True)
     if most is None or most.low <= 0:
         return f"No single place of the text carries the {metric} ({pair_said(pair)})"
     return (
@@ -113,10 +113,10 @@ def domain_effects(result: Result, edit: str = "clamp") -> str:
     return said + (f", and takes some in {', '.join(worse)}" if worse else "")
 
 
-def _largest(bands: dict[str, Band]) -> tuple[Estimate | None, int | str, str]:
+def _largest(bands: dict[str, Band], *, before_last: bool = False) -> tuple[Estimate | None, int | str, str]:
     best: tuple[Estimate | None, int | str, str] = (None, 0, "")
     for name, band in bands.items():
-        for one in band.labels:
+        for one in band.labels[:-1] if before_last and len(band) > 1 else band.labels:
             here = band.at(one)
             if not here.undefined and (best[0] is None or here.value > best[0].value):
                 best = (here, one, name)

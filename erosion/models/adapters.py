@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,76 @@ class Adapters:
                 if hasattr(layer, "set_scale"):
                     layer.set_scale(name, scale)
             layer.requires_grad_(False)
+
+    @contextmanager
+    def mixed(
+        self, scales: Mapping[Path, float], chosen: Callable[[Tensor], bool] | None = None
+    ) -> Iterator[None]:
+        """Several adapters at once inside the block, each at its scale; undone after it.
+
+        Args:
+            scales: folder -> what multiplies its update.
+            chosen: of a module's own weight, whether it is changed; None for all modules.
+
+        Raises:
+            BadModel: an adapter that was not attached, or one that is not linear in its scale at another
+                scale than 0 and 1.
+        """
+        for folder, scale in scales.items():
+            if folder not in self.names:
+                raise BadModel(f"The adapter {folder} was not loaded with this model: name it when loading.")
+            if not self.linear[folder] and (scale not in (0, 1) or chosen is not None):
+                raise BadModel(
+                    f"{folder} is not linear in its scale (DoRA, embeddings or whole modules) and cannot be "
+                    "at "
+                    f"{scale:g}, nor in parts: use 0 or 1 of the whole."
+                )
+        layers = [
+            layer
+            for layer in self.layers
+            if chosen is None or (hasattr(layer, "get_base_layer") and chosen(layer.get_base_layer().weight))
+        ]
+        were = [_state(layer) for layer in layers]
+        try:
+            for layer in layers:
+                _set(layer, {self.names[folder]: s for folder, s in scales.items() if s != 0})
+            yield
+        finally:
+            for layer, (disabled, active) in zip(layers, were, strict=True):
+                _set(layer, active)
+                layer.enable_adapters(not disabled)
+
+
+def _state(layer: Any) -> tuple[bool, dict[str, float]]:
+    """Whether a layer's adapters are off, and the scale of each that is on (1 is its own alpha / rank)."""
+    names = [name for name in layer.active_adapters if name in getattr(layer, "lora_A", (name,))]
+    return bool(layer.disable_adapters), {name: _scale(layer, name) for name in names}
+
+
+def _scale(layer: Any, name: str) -> float:
+    if not hasattr(layer, "scaling"):
+        return 1.0
+    now, full = layer.scaling[name], None
+    layer.set_scale(name, 1.0)
+    full = layer.scaling[name]
+    layer.scaling[name] = now
+    return now / full
+
+
+def _set(layer: Any, scales: Mapping[str, float]) -> None:
+    """The named adapters on at their scales where the layer has them, all others off."""
+    has = {
+        name: s
+        for name, s in scales.items()
+        if name in getattr(layer, "lora_A", ()) or name in getattr(layer, "modules_to_save", ())
+    }
+    layer.enable_adapters(bool(has))
+    if has:
+        layer.set_adapter(list(has))
+        for name, scale in has.items():
+            if hasattr(layer, "set_scale"):
+                layer.set_scale(name, scale)
+    layer.requires_grad_(False)
 
 
 def attach(hf: PreTrainedModel, checkpoints: Sequence[Found], *, weights_hash: str) -> Adapters:

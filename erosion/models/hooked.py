@@ -21,6 +21,7 @@ from erosion.models.canary import Canary
 from erosion.models.checkpoints import Found, find
 from erosion.models.passes import Passes
 from erosion.models.provenance import Provenance
+from erosion.models.weights import Named
 from erosion.prompts.exchanges import Exchange
 from erosion.prompts.rendering import Rendered, Rendering, choose_rendering, render
 from erosion.shapes import Float, Tensor
@@ -37,7 +38,7 @@ class Model:
     """A wrapped checkpoint; made by :func:`erosion.load`, closed by leaving its ``with`` block.
 
     ``hf`` is the transformers model, ``bridge`` TransformerLens' hooks in it, ``found`` and ``provenance``
-    which checkpoint it is at present, ``passes`` what is running.
+    which checkpoint it is at present, ``weights`` its parameters by name, ``passes`` what is running.
     """
 
     hf: Any
@@ -48,6 +49,7 @@ class Model:
     provenance: Provenance
     given: Rendering | None = None
     batch_tokens: int = 4096
+    weights: Named = field(default_factory=Named)
     passes: Passes = field(init=False)
     anatomy: Anatomy = field(init=False)
 
@@ -71,7 +73,7 @@ class Model:
     def close(self) -> None:
         """Free the memory; the model can not be used afterwards."""
         self.hf = self.bridge = _Closed(str(self.found))
-        self.adapters = Adapters({}, {}, ())
+        self.adapters, self.weights = Adapters({}, {}, ()), Named()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

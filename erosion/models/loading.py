@@ -19,6 +19,7 @@ from erosion.models.placement import Placement
 from erosion.models.proofs import probe, require_finite, require_same
 from erosion.models.provenance import Provenance
 from erosion.models.quiet import first_line, quiet
+from erosion.models.weights import named_weights
 from erosion.models.wrapping import wrap
 from erosion.prompts.rendering import Rendering, choose_rendering
 from erosion.triads import Checkpoint
@@ -69,7 +70,7 @@ def load(
     adapters = attach(hf, (found, *others), weights_hash=weights_hash)
     require_finite(hf, str(found))
     adapters.use(found.adapter, found.scale)
-    before = probe(hf, str(found))
+    before, weights = probe(hf, str(found)), named_weights(hf)
     bridge = wrap(hf, found.weights, tokenizer, adapted=bool(adapters.names))
     off = require_same(before, hf, bridge, str(found))
     provenance = Provenance(
@@ -88,7 +89,7 @@ def load(
         wrap_error=off,
     ).of(found)
     tokens = batch_tokens or affordable_tokens(hf)
-    return Model(hf, bridge, tokenizer, found, adapters, provenance, rendering, tokens)
+    return Model(hf, bridge, tokenizer, found, adapters, provenance, rendering, tokens, weights)
 
 
 def load_tokenizer(checkpoint: Checkpoint | str | Path, *, found: Found | None = None) -> Any:

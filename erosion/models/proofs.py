@@ -16,7 +16,7 @@ from erosion.models.batches import position_ids
 from erosion.shapes import Float, Tensor
 from erosion.sites import residuals
 
-__all__ = ["Probe", "probe", "probe_logits", "require_finite", "require_same"]
+__all__ = ["Probe", "probe", "probe_arguments", "probe_logits", "require_finite", "require_same"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
 
@@ -29,7 +29,8 @@ class Probe:
     hidden: tuple[Float[Tensor, "batch position d_model"], ...]
 
 
-def _arguments(hf: Any) -> dict[str, Tensor]:
+def probe_arguments(hf: Any) -> dict[str, Tensor]:
+    """A small fixed batch, left-padded, as a model's arguments."""
     generator = torch.Generator().manual_seed(0)
     vocab = len(hf.get_input_embeddings().weight)
     ids = torch.randint(0, vocab, (2, 12), generator=generator).to(hf.device)
@@ -45,7 +46,7 @@ def _unpadded(values: Tensor, mask: Tensor) -> Tensor:
 @torch.no_grad()
 def probe_logits(hf: PreTrainedModel) -> Float[Tensor, "batch position vocab"]:
     """The logits of the probe batch."""
-    arguments = _arguments(hf)
+    arguments = probe_arguments(hf)
     return _unpadded(hf(**arguments, use_cache=False).logits, arguments["attention_mask"])
 
 
@@ -56,7 +57,7 @@ def probe(hf: PreTrainedModel, name: str) -> Probe:
     Raises:
         BadModel: they are not finite in the model's dtype.
     """
-    arguments = _arguments(hf)
+    arguments = probe_arguments(hf)
     output = hf(**arguments, use_cache=False, output_hidden_states=True)
     mask = arguments["attention_mask"]
     found = Probe(_unpadded(output.logits, mask), tuple(_unpadded(h, mask) for h in output.hidden_states))
@@ -84,7 +85,7 @@ def require_same(before: Probe, hf: PreTrainedModel, bridge: Any, name: str) -> 
         raise BadModel(
             f"Wrapping changed the logits of {name} by {off:.1e} of the largest: it cannot be measured."
         )
-    mask = _arguments(hf)["attention_mask"]
+    mask = probe_arguments(hf)["attention_mask"]
     for site, states in zip(sites, before.hidden[1:], strict=True):
         found = seen[site.hook]
         shapes = [tuple(tensor.shape) for tensor in found]

@@ -44,7 +44,7 @@ def replaying(model: Model, layer: int) -> Iterator[None]:
             batch = model.batch
             if batch is None:
                 return whole(*args, **kwargs)
-            key = (batch.index, batch.offset, batch.ids.shape, model.found)
+            key = (batch.index, batch.offset, batch.ids.shape, model.found, model.provenance.weights_hash)
             # An index alone says nothing across jobs: the words themselves must be the same.
             if key in recorded and recorded[key][0] == batch.rendered:
                 return _copied(recorded[key][1], model.passes.copies)

@@ -126,6 +126,7 @@ def _seconds(timings: Mapping[str, float]) -> dict[str, str]:
     summed: dict[str, float] = {}
     for step, seconds in timings.items():
         name = re.sub(r"^cell-.*-(\w+)$", r"edits on \1", step)
+        name = re.sub(r"^(donor|patch-\w+|within)-L\d+\.\w+-(\w+)$", r"\1-\2", name)
         summed[name] = summed.get(name, 0.0) + seconds
     whole = {name: f"{seconds:.1f}" for name, seconds in summed.items()}
     return {**whole, "all": f"{sum(summed.values()):.1f}"}

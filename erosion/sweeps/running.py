@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from erosion.interventions import Dose
-from erosion.models import Batch, Model
+from erosion.models import Batch, Model, dosed
 from erosion.models.packing import packed_as, watched
 from erosion.models.replay import recording, replayed
 from erosion.progress import tracked
@@ -84,6 +84,4 @@ class Runner:
 def _dosed(model: Model, dose: Dose | None) -> AbstractContextManager[Any]:
     if dose is None:
         return nullcontext()
-    from erosion.models import dosed
-
     return dosed(model, dose.aligned, dose.tuned, dose=dose.share, only=dose.only)

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 import erosion as er
 from erosion.auditing import bench
-from erosion.auditing.readings import vectors
+from erosion.auditing.readings import edits
 from erosion.auditing.stages import STAGES
 from tests.auditing.small import QUICK
 
@@ -84,12 +84,12 @@ def test_an_interruption_keeps_what_is_finished(
     contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
 ) -> None:
     out = tmp_path / "run"
-    whole = vectors.causal_cell
+    whole = edits.causal_cell
 
     def stop(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vectors, "causal_cell", stop)
+    monkeypatch.setattr(edits, "causal_cell", stop)
     with pytest.raises(KeyboardInterrupt):
         again(out, contrast)
     assert list((out / "steps").glob("activations-aligned*"))
@@ -97,7 +97,7 @@ def test_an_interruption_keeps_what_is_finished(
     assert not list(out.rglob("*.part"))
     with pytest.raises(er.BadRun, match="not finished"):
         er.open_run(out)
-    monkeypatch.setattr(vectors, "causal_cell", whole)
+    monkeypatch.setattr(edits, "causal_cell", whole)
     assert again(out, contrast).verdict.word == "eroded"
 
 
@@ -234,16 +234,16 @@ def test_the_layer_is_selected_on_questions_of_its_own(run: er.Run) -> None:
 def test_a_folder_taken_over_keeps_no_direction_of_the_other_audit(
     contrast: er.Contrast, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    out, whole = tmp_path / "run", vectors.causal_cell
+    out, whole = tmp_path / "run", edits.causal_cell
 
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vectors, "causal_cell", stop)
+    monkeypatch.setattr(edits, "causal_cell", stop)
     for seed in (0, 1):
         with pytest.raises(KeyboardInterrupt):
             again(out, contrast, seed=seed)
-    monkeypatch.setattr(vectors, "causal_cell", whole)
+    monkeypatch.setattr(edits, "causal_cell", whole)
     options = {"seed": 0, "experiments": ["dimensions"]}
     again(out, contrast, **options)
     again(tmp_path / "fresh", contrast, **options)

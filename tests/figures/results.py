@@ -110,15 +110,72 @@ def dynamics(layers=4, base=True, moved=-0.5, missing=()):
     return Result("dynamics", {"layers": list(range(layers)), "held-out questions": 40}, {}, ours)
 
 
-def causality(layers=4, effect=0.5, lost=1.0):
+def causality(layers=4, effect=0.5, lost=1.0, matched=(0.0, 0.2)):
     control = (0.0, 0.2)
     edit = {
         "on tuned": band(layers, effect, control=control),
         "on aligned": band(layers, 0.0),
         "difference": band(layers, effect, control=control),
         "recovered": band(layers, effect, unit="fraction", missing=(0,)),
+        "against covariance-matched directions": band(layers, effect, control=matched),
+        "difference, prompt alone": band(layers, effect),
     }
     plain = {name: one if one.control is None else band(layers, effect) for name, one in edit.items()}
     one = {"lost": estimate(lost, 0.2, "nats"), "steer": edit, "clamp": plain, "ablate": edit}
     inputs = {"layers": list(range(layers)), "random directions": 40}
-    return Result("causality", inputs, {}, {"choice margin": one, "harm margin": one})
+    return Result("causality", inputs, {}, {"choice margin": one, "harm margin": one, **beside(layers)})
+
+
+def beside(layers=4, kl=0.02, gained=0.2):
+    """What belongs to causality beside the curves: damage by edit and effects by domain."""
+    unit = "nats per token"
+    damage = {
+        edit: {name: band(layers, kl, 0.01, unit, control=(0.01, 0.01)) for name in ("kl", "cost")}
+        for edit in ("steer", "clamp", "ablate")
+    }
+    domains = {
+        edit: {name: estimate(level, 0.1, unit) for name in ("cooking", HOSTILE[0])}
+        for edit, level in (("lost", 0.4), ("steer", 0.0), ("clamp", gained), ("ablate", gained))
+    }
+    return {"damage": damage, "domains": domains, "selected layer": 0}
+
+
+def patching(layers=4, along=0.4, gap=1.0, base=True, response=0.5):
+    def curves(level):
+        return {
+            "effect": band(layers, level, control=(0.0, 0.1)),
+            "share": band(layers, level, unit="fraction"),
+        }
+
+    def places(level):
+        return {
+            "prompt[-1]": band(layers, level),
+            "response": band(layers, 0.1),
+            "response[0]": band(layers, 0.0),
+            "user": band(layers, 0.0),
+        }
+
+    one = {
+        "gap": estimate(gap, 0.2, "nats"),
+        "whole": curves(gap),
+        "across": curves(gap - along),
+        "along": curves(along),
+        "by place": {"whole": places(response), "along": places(along)},
+        "by component": {f"head {i}": band(layers, 0.1 * (i == 10)) for i in range(11)}
+        | {
+            "attn_out": band(layers, 0.2),
+            "mlp_out": band(layers, 0.8),
+            "mlp_out, along v": band(layers, 0.1),
+        },
+    }
+    by_metric = {"harm margin": one, "choice margin": one}
+    pairs = ("rescue", "corrupt", "base") if base else ("rescue", "corrupt")
+    within = {
+        model: {
+            part: band(layers, level)
+            for part, level in (("whole", -1.0), ("along", -0.5), ("along, another question", 0.0))
+        }
+        for model in ("aligned", "tuned")
+    }
+    ours = {**dict.fromkeys(pairs, by_metric), "within": within}
+    return Result("patching", {"layers": list(range(layers)), "random directions": 40}, {}, ours)

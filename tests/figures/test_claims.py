@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from erosion.figures import claims
+from erosion.figures import patching_claims as patched
 from erosion.stats.verdicts import WORDS
 from tests.figures import results as made
 from tests.figures.test_figures import effect
@@ -85,6 +86,37 @@ def test_an_edit_within_its_random_band_is_no_finding():
     assert claims.causal_curves(made.causality(effect=0.5)).startswith(
         "Steering at all 4 layers and ablating at all 4 layers, beyond random directions; clamping"
     )
+
+
+def test_an_edit_within_the_stricter_random_band_is_no_finding():
+    title = claims.causal_curves(made.causality(effect=0.5, matched=(0.0, 0.9)))
+    assert "beyond random directions" not in title
+
+
+def test_a_patch_is_a_finding_only_beyond_random_directions():
+    assert patched.patched_layers(made.patching(along=0.4)).startswith(
+        "Aligned's activation along the direction, put into tuned, restores the harm margin at all 4 layers"
+    )
+    assert "no more of the harm margin than along random" in patched.patched_layers(made.patching(along=0.1))
+    assert patched.patched_layers(made.patching(gap=0.1)).startswith("No loss of the harm margin")
+
+
+def test_the_place_and_the_component_that_carry_most_are_named():
+    title = patched.patched_places(made.patching())
+    assert "hangs most on the prompt's last token at layer 0 (0.50 [0.40, 0.60] of 1)" in title
+    nothing = made.patching(response=0.0)
+    assert patched.patched_places(nothing).startswith("No single place of the text carries")
+    assert "the MLP's output of layer 0 carries most" in patched.patched_components(made.patching())
+    assert "more than another question's does" in patched.within(made.patching())
+
+
+def test_damage_and_domains_are_said_as_they_are():
+    assert "by less than 0.1 nats per token: at most 0.02" in patched.damage(made.causality())
+    result = dataclasses.replace(made.causality(), ours=made.beside(kl=0.5))
+    assert "by more than 0.1 nats" in patched.damage(result)
+    assert patched.domain_effects(made.causality()).endswith("restores margin in 2 of 2 domains")
+    none = dataclasses.replace(made.causality(), ours=made.beside(gained=-0.2))
+    assert "in no domain, and takes some in cooking" in patched.domain_effects(none)
 
 
 def test_an_edit_says_how_much_of_the_loss_it_brings_back():

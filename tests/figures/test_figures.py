@@ -36,6 +36,13 @@ def every_figure(layers=4, base=True, names=("cooking", "code")):
     yield figures.shift(dynamics)
     yield figures.erosion_by_layer(dynamics)
     yield figures.causal_curves(made.causality(layers))
+    yield figures.damage(made.causality(layers))
+    yield figures.domain_effects(made.causality(layers))
+    patched = made.patching(layers, base=base)
+    yield figures.patched_layers(patched)
+    yield figures.patched_places(patched)
+    yield figures.patched_components(patched, "corrupt")
+    yield figures.within_run(patched)
     yield figures.effects([effect(0.5), effect(0.0, under=("random",))])
 
 
