@@ -51,7 +51,7 @@ def steer(direction: Direction, *, by: float | int, scope: Scope = "all") -> Ste
 def ablate(direction: Direction | Subspace, *, scope: Scope = "all") -> Ablate:
     """Remove the projection on ``direction``: x' = x - v v.T x (idempotent).
 
-    Several directions at one site are a subspace (see :func:`erosion.span_of`): ablating them one after
+    Several directions at one site are a subspace (:class:`erosion.Subspace`): ablating them one after
     another would leave a part of the first wherever they are not orthogonal. The control that removes the
     same dimensions but not their meaning is the same on :func:`erosion.random_direction`.
 

@@ -152,8 +152,9 @@ class Clamp:
 class Patch:
     """Put something else in the place of the model's own activation, whole, along a direction or across it.
 
-    ``source`` is ``[d_model]`` (the same at every position), ``[batch, position, d_model]``, a single number
-    in a tensor without axes, or exchange id -> ``[token, d_model]``; ``name`` is what the edit is called.
+    ``source`` is ``[d_model]`` (the same at every position), ``[batch, 1, d_model]`` (the same at every one
+    of an exchange), ``[batch, position, d_model]``, a single number in a tensor without axes, or exchange
+    id -> ``[token, d_model]``; ``name`` is what the edit is called.
     """
 
     source: Source
@@ -192,7 +193,8 @@ class Patch:
             raise BadInput(
                 f"'{self}' is filed by exchange and this pass runs none: run a batch of exchanges."
             )
-        if self.source.shape not in (x.shape, x.shape[-1:], ()):
+        of_each = (x.shape[0], 1, x.shape[-1])
+        if self.source.shape not in (x.shape, of_each, x.shape[-1:], ()):
             raise BadInput(
                 f"The patch at {self.at} holds {tuple(self.source.shape)} and the model {tuple(x.shape)}: "
                 "read the source on the same tokens."

@@ -80,11 +80,10 @@ def padded(source: Mapping[str, Tensor], rows: Rows, *, name: str) -> Float[Tens
 
 def drawn(
     pool: Float[Tensor, "exchange d_model"], rows: Rows, *, seed: int
-) -> Float[Tensor, "batch position d_model"]:
-    """One row of the pool for each exchange, the same at all of its positions, decided by seed and its id."""
+) -> Float[Tensor, "batch 1 d_model"]:
+    """One row of the pool for each exchange, for all of its positions, decided by seed and its id."""
     chosen = [
         int(np.random.default_rng((seed, crc32(one.id.encode()))).integers(len(pool)))
         for one in rows.rendered
     ]
-    picked = rearrange(pool[torch.tensor(chosen)], "batch d_model -> batch 1 d_model")
-    return picked.expand(-1, rows.ids.shape[1], -1)
+    return rearrange(pool[torch.tensor(chosen)], "batch d_model -> batch 1 d_model")

@@ -96,7 +96,7 @@ def _require_fitting(edit: Intervention, anatomy: Anatomy) -> None:
         if fitted.site != edit.at:
             raise BadDirection(
                 f"'{edit}' uses a direction of {fitted.site}: use one of its own site, or say that it is "
-                "meant (erosion.moved, erosion.repeated)."
+                "meant (erosion.repeated takes an edit elsewhere)."
             )
     for source in _sources(edit):
         if source.ndim and source.shape[-1] != width:

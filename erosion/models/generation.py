@@ -5,7 +5,7 @@ happens to be written in; a checkpoint's own sampling settings (repetition penal
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,7 +62,10 @@ def generate(
             f"max_new_tokens={max_new_tokens} and temperature={temperature} mean nothing: "
             "give at least one token and a temperature of 0 or more."
         )
-    prompts = [conversation(c, model.rendering, model.tokenizer) for c in conversations]
+    prompts = [
+        replace(conversation(c, model.rendering, model.tokenizer), id=f"conversation {i}")
+        for i, c in enumerate(conversations)
+    ]
     _require_room(model, prompts)
     writer = _Writer(model, max_new_tokens, float(temperature), seed)
     replies: dict[int, Reply] = {}
@@ -162,8 +165,8 @@ class _Reach:
         within = scope.within if isinstance(scope, Positions) else scope
         if within not in ("prompt", "last_prompt", "response"):
             raise BadInput(
-                f"A conversation that is being answered has no scope {within!r}: use all, prompt, "
-                "last_prompt, response, or positions within these."
+                f"Where {scope!s} lies is not known while an answer is written: use all, prompt, "
+                "last_prompt, response, or positions within the last three."
             )
         if within == "response":
             return self._of_response(scope)

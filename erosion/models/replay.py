@@ -47,7 +47,7 @@ def replaying(model: Model, layer: int) -> Iterator[None]:
             key = (batch.index, batch.offset, batch.ids.shape, model.found, model.provenance.weights_hash)
             # An index alone says nothing across jobs: the words themselves must be the same.
             if key in recorded and recorded[key][0] == batch.rendered:
-                return _copied(recorded[key][1], model.passes.copies)
+                return _copied(recorded[key][1], model.passes.copies if last else 1)
             output = whole(*args, **kwargs)
             if last:
                 recorded[key] = (batch.rendered, _first_copy(output, len(batch.index)))
@@ -90,7 +90,11 @@ def replayed(model: Model, layer: int, output: Any) -> Iterator[None]:
     For passes over the very batch that was recorded, as one or as several copies. Raises as
     :func:`replaying`.
     """
-    with _short(model, layer, lambda _, last: lambda *args, **kwargs: _copied(output, model.passes.copies)):
+
+    def short_cut(_: Callable[..., Any], *, last: bool) -> Callable[..., Any]:
+        return lambda *args, **kwargs: _copied(output, model.passes.copies if last else 1)
+
+    with _short(model, layer, short_cut):
         yield
 
 

@@ -116,8 +116,9 @@ def screen_error(screened: Attribution, measured: Sweep) -> ScreenError:
     Raises:
         BadInput: fewer than three cells that are in both.
     """
-    place = {tuple(cell.labels.items()): i for i, cell in enumerate(screened.cells)}
-    both = [(i, place[key]) for i, cell in enumerate(measured.cells) if (key := tuple(cell.items())) in place]
+    place = {frozenset(cell.labels.items()): i for i, cell in enumerate(screened.cells)}
+    keys = [frozenset(cell.items()) for cell in measured.cells]
+    both = [(i, place[key]) for i, key in enumerate(keys) if key in place]
     if len(both) < 3:
         raise BadInput(
             f"{len(both)} cells were both screened and measured: measure at least three, better 50."

@@ -49,17 +49,23 @@ class Kept:
             return None
         try:
             copies = json.loads(path.read_text(encoding="utf-8"))["copies"]
+            shape = [len(copies), *(len(rows) for rows in copies)]
+            if shape != [len(pack), *[len(batch.rendered)] * len(pack)]:
+                raise ValueError("it does not hold one row for each cell and exchange")
             return [
-                [(np.array(tokens), np.nan if end is None else end) for tokens, end in rows]
+                [
+                    (np.array(tokens, dtype=float), np.nan if end is None else float(end))
+                    for tokens, end in rows
+                ]
                 for rows in copies
             ]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BadRun(f"{path} cannot be read ({error}): delete it, and it is measured again.") from error
 
     def put(self, batch: Batch, pack: Sequence[Cell], copies: Sequence[Any]) -> None:
-        """Keep what was measured."""
+        """Keep what was measured; what is not finite is no result, and will be refused in words."""
         path = self._path(batch, pack)
-        if path is None:
+        if path is None or not all(np.isfinite(tokens).all() for rows in copies for tokens, _ in rows):
             return
         plain = [
             [[tokens.tolist(), None if np.isnan(end) else end] for tokens, end in rows] for rows in copies

@@ -26,6 +26,7 @@ class Runner:
         self.canaries = [watched(model, cell.edits) for cell in cells]
         self.replays = True
         self._proved = False
+        self._room = model.batch_tokens
 
     def prove(self) -> None:
         """Refuse to have measured an edit that did nothing."""
@@ -50,10 +51,19 @@ class Runner:
                 canaries = [self.canaries[i] for i in pack]
                 skipping = nullcontext() if layer < 0 else replayed(self.model, layer, outputs[layer])
                 with _dosed(self.model, dose), skipping, packed_as(self.model, canaries):
-                    made = measured(batch)
+                    made = self._measured(batch, measured)
                 self.kept.put(batch, cells, made)
             found += zip(pack, made, strict=True)
         return clean, found
+
+    def _measured(self, batch: Batch, measured: Measured) -> list[Any]:
+        """A packed pass; where it fails, later ones are half as large (a halved batch alone would be packed
+        twice as often)."""
+        try:
+            return measured(batch)
+        except RuntimeError:
+            self._room //= 2
+            raise
 
     def _recorded(
         self, batch: Batch, measured: Measured, same: Callable[[Any, Any], bool]
@@ -75,7 +85,7 @@ class Runner:
         for i, cell in enumerate(self.cells):
             layer = cell.layer if self.replays and cell.dose is None else -1
             groups.setdefault((layer, cell.dose), []).append(i)
-        most = max(1, self.model.batch_tokens // batch.ids.numel())
+        most = max(1, self._room // batch.ids.numel())
         for (layer, dose), members in groups.items():
             for start in range(0, len(members), most):
                 yield layer, dose, members[start : start + most]
