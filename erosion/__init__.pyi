@@ -22,13 +22,20 @@ from erosion.auditing import read_config as read_config
 from erosion.directions import Direction as Direction
 from erosion.directions import Passport as Passport
 from erosion.directions import auc as auc
+from erosion.directions import average as average
 from erosion.directions import difference_of_means as difference_of_means
+from erosion.directions import export_gguf as export_gguf
+from erosion.directions import export_tensors as export_tensors
+from erosion.directions import import_directions as import_directions
 from erosion.directions import load_directions as load_directions
 from erosion.directions import logistic_probe as logistic_probe
+from erosion.directions import moved as moved
+from erosion.directions import orthogonalised as orthogonalised
 from erosion.directions import principal_component as principal_component
 from erosion.directions import random_direction as random_direction
 from erosion.directions import save as save
 from erosion.directions import shuffled as shuffled
+from erosion.directions import span_of as span_of
 from erosion.directions import whitened as whitened
 from erosion.effects import Effect as Effect
 from erosion.effects import measure as measure
@@ -56,6 +63,7 @@ from erosion.experiments import confounds as confounds
 from erosion.experiments import dimensions as dimensions
 from erosion.experiments import distributions as distributions
 from erosion.experiments import divergences as divergences
+from erosion.experiments import doses as doses
 from erosion.experiments import dynamics as dynamics
 from erosion.experiments import gradient_geometry as gradient_geometry
 from erosion.experiments import known_cosine as known_cosine
@@ -66,6 +74,7 @@ from erosion.experiments import patched as patched
 from erosion.experiments import patching as patching
 from erosion.experiments import rendering_guards as rendering_guards
 from erosion.experiments import select as select
+from erosion.experiments import selection as selection
 from erosion.experiments import sharing as sharing
 from erosion.experiments import trajectories as trajectories
 from erosion.experiments import trajectory_of as trajectory_of

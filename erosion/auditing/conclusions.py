@@ -8,6 +8,7 @@ import numpy as np
 from erosion import experiments
 from erosion.auditing import readings
 from erosion.auditing.bench import Bench
+from erosion.errors import BadInput
 from erosion.experiments import Result
 from erosion.experiments.confounds import paired_projections, paired_traits
 from erosion.experiments.dynamics import Beside
@@ -28,6 +29,7 @@ __all__ = [
     "confounds",
     "distributions",
     "divergences",
+    "doses",
     "dynamics",
     "gradient_bridge",
     "gradient_geometry",
@@ -35,6 +37,7 @@ __all__ = [
     "on_policy",
     "patching",
     "rendering",
+    "selection",
     "sharing",
     "trajectories",
 ]
@@ -183,6 +186,29 @@ def patching(bench: Bench) -> Result:
         base=base,
         within=bench.each(readings.within),
         sampling=prepared.config.sampling,
+    )
+
+
+def selection(bench: Bench) -> Result:
+    """The table of candidates, the choice, and what it does on held-out questions."""
+    found = readings.tried(bench, "tuned")
+    if found is None:
+        raise BadInput("Selection needs neutral texts and questions of a select split: give both.")
+    return experiments.selection(found, sampling=bench.prepared.config.sampling)
+
+
+def doses(bench: Bench) -> Result:
+    """Margins by dose of the fine-tune, and what each part restores."""
+    found = dict(readings.dose_sweeps(bench, "tuned") or {})
+    if "why" in found:
+        raise BadInput(f"The fine-tune has no doses: {found['why']}")
+    return experiments.doses(
+        found["by dose"],
+        found["restored"],
+        found["grafted"],
+        found["changes"],
+        competence=found.get("competence"),
+        sampling=bench.prepared.config.sampling,
     )
 
 

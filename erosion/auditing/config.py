@@ -65,6 +65,8 @@ Experiment = Literal[
     "dimensions",
     "dynamics",
     "causality",
+    "selection",
+    "dose",
     "patching",
     "rendering",
     "confounds",

@@ -68,6 +68,13 @@ STAGES = (
         of.causality,
     ),
     Stage(
+        "selection",
+        "selection",
+        (readings.activations, readings.last, readings.ablations, readings.tried),
+        of.selection,
+    ),
+    Stage("doses", "dose", (readings.dose_sweeps,), of.doses),
+    Stage(
         "patching",
         "patching",
         (readings.activations, readings.donors, readings.within, readings.patches),

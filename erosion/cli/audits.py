@@ -22,6 +22,8 @@ VERBS = {
     "dynamics": "Follow the three models through the layers: where does the fine-tune depart?",
     "dimensions": "Fit and test directions: is there a shared one, and is it about alignment?",
     "causality": "Edit the models along the direction, layer by layer: does the margin come back?",
+    "selection": "Choose layer, span and strength on questions of their own, the whole table kept.",
+    "dose": "Turn the fine-tune up from 0 to 1.5, and take one part of it back at a time.",
     "patching": "Put one model's activations into the other: layer, place, component, along v and across.",
     "rendering": "Measure again in a plain template: does the verdict hang on the chat template?",
     "confounds": "Take out length, perplexity, code-ness, refusals and formatting: what survives?",

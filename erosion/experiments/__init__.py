@@ -7,6 +7,7 @@ from erosion.experiments.confounds import confounds
 from erosion.experiments.dimensions import FITS, Selection, dimensions, select
 from erosion.experiments.distributions import distributions
 from erosion.experiments.divergences import TokenReads, divergences
+from erosion.experiments.doses import doses
 from erosion.experiments.dynamics import Beside, dynamics
 from erosion.experiments.gradient_bridge import bridged_steps
 from erosion.experiments.gradient_geometry import gradient_geometry
@@ -17,6 +18,7 @@ from erosion.experiments.patching import patched, patching
 from erosion.experiments.persona import known_cosine
 from erosion.experiments.results import Result, load_result
 from erosion.experiments.sampling import Sampling
+from erosion.experiments.selection import selection
 from erosion.experiments.sharing import sharing
 from erosion.experiments.trajectories import trajectories, trajectory_of
 from erosion.experiments.within_run import within_run
@@ -39,6 +41,7 @@ __all__ = [
     "dimensions",
     "distributions",
     "divergences",
+    "doses",
     "dynamics",
     "gradient_geometry",
     "known_cosine",
@@ -49,6 +52,7 @@ __all__ = [
     "patching",
     "rendering_guards",
     "select",
+    "selection",
     "sharing",
     "trajectories",
     "trajectory_of",

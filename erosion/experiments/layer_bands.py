@@ -16,7 +16,7 @@ class LayerBands:
 
     questions: tuple[str, ...]
     unit: str
-    labels: tuple[int, ...]
+    labels: tuple[str | int, ...]
     sampling: Sampling
 
     def band(self, values: Array) -> Band:

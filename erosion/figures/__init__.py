@@ -11,6 +11,8 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 :func:`erosion_by_layer`
 :func:`causal_curves`, :func:`damage`,         of ``causality``
 :func:`domain_effects`
+:func:`candidates`, :func:`strengths`          of ``selection``
+:func:`dose_curve`, :func:`restored_parts`     of ``doses``
 :func:`patched_layers`,                        of ``patching``
 :func:`patched_places`,
 :func:`patched_components`,
@@ -20,6 +22,7 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 """
 
 from erosion.figures.causes import causal_curves, effects
+from erosion.figures.choices import candidates, dose_curve, restored_parts, strengths
 from erosion.figures.layers import erosion_by_layer, held_out_auc, positions, shift
 from erosion.figures.patching import (
     damage,
@@ -33,9 +36,11 @@ from erosion.figures.preferences import margins, style_and_harm
 from erosion.figures.verdicts import headline, verdict_by_domain
 
 __all__ = [
+    "candidates",
     "causal_curves",
     "damage",
     "domain_effects",
+    "dose_curve",
     "effects",
     "erosion_by_layer",
     "headline",
@@ -45,7 +50,9 @@ __all__ = [
     "patched_layers",
     "patched_places",
     "positions",
+    "restored_parts",
     "shift",
+    "strengths",
     "style_and_harm",
     "verdict_by_domain",
     "within_run",

@@ -4,7 +4,7 @@
 
 For weights, the other checkpoint is read from disk tensor by tensor; a second model is never in memory. For
 LoRA adapters on the same weights it is their scale. With ``only``, the parts that are not named keep what
-they have in the model at hand, so that dose 0 on the tuned model *restores* a part (a rollback) and dose 1 on the
+they have in the model at hand: dose 0 on the tuned model *restores* a part (a rollback), dose 1 on the
 aligned one *grafts* it.
 """
 
@@ -52,7 +52,7 @@ def part_of(name: str) -> str:
         kind = "norm" if "norm" in inside or "ln_" in inside else "mlp"
         return f"L{block[1]}.{'attention' if 'attn' in inside or 'attention.' in inside else kind}"
     if "norm" in name or "ln_f" in name:
-        return "norm"
+        return "final_norm"
     return "head" if "lm_head" in name or "embed_out" in name else "embedding"
 
 
@@ -80,8 +80,8 @@ def dosed(
         aligned: the model before the fine-tune.
         tuned: the fine-tune.
         dose: 0 is aligned and 1 tuned, exactly.
-        only: parts (``L3.mlp``), blocks (``L3``) or kinds (``attention``, ``mlp``, ``norm``, ``embedding``,
-            ``head``) that are dosed; None for all.
+        only: parts (``L3.mlp``), blocks (``L3``) or kinds (``attention``, ``mlp``, ``norm``,
+            ``embedding``, ``head``, ``final_norm``) that are dosed; None for all.
 
     Raises:
         BadInput: a part that the model does not have, or a model that is neither of the two.
@@ -253,7 +253,8 @@ def _require_parts(model: Model, only: Sequence[str] | None) -> None:
     if strange or not only:
         raise BadInput(
             f"There is no part {strange[0] if strange else only!r} in this model: name blocks (L0 to "
-            f"L{model.n_layers - 1}), kinds (attention, mlp, norm, embedding, head) or both (L0.mlp)."
+            f"L{model.n_layers - 1}), kinds (attention, mlp, norm, embedding, head, "
+            "final_norm) or both (L0.mlp)."
         )
 
 

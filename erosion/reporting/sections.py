@@ -9,6 +9,7 @@ from erosion.experiments import Result
 from erosion.experiments.results import NOT_DONE
 from erosion.figures import claims
 from erosion.reporting.blocks import Block, Section
+from erosion.reporting.choices import doses, selection
 from erosion.reporting.confounds import confounds
 from erosion.reporting.dimensions import dimensions, sharing
 from erosion.reporting.distributions import divergences, likelihood_rise
@@ -224,6 +225,18 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, Draw], ...]], ...] = (
         "Is it causal",
         "Does moving the tuned model along the direction bring the lost preference back?",
         (("causality", causality), ("causality", costs)),
+    ),
+    (
+        "selection",
+        "Which direction",
+        "Chosen on questions of its own: which layer and strength restore most at little harm?",
+        (("selection", selection),),
+    ),
+    (
+        "dose",
+        "Which dose, which part",
+        "How does the loss grow with the fine-tune, and which part's change brings it?",
+        (("doses", doses),),
     ),
     (
         "patching",

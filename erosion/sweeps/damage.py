@@ -7,8 +7,9 @@ An edit that restores a margin by breaking the model has restored nothing. On ne
 with p the model as it is and p' the edited one, both in nats, each averaged over a text's tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,23 @@ class Damage:
     texts: tuple[str, ...]
     kl: Float[Array, "cell text"]
     cost: Float[Array, "cell text"]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, exact."""
+        return {
+            "schema": 1,
+            "said": self.said,
+            "texts": self.texts,
+            "kl": self.kl.tolist(),
+            "cost": self.cost.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Damage":
+        """Read back what :meth:`to_json` gave, equal in every bit."""
+        return cls(
+            tuple(plain["said"]), tuple(plain["texts"]), np.array(plain["kl"]), np.array(plain["cost"])
+        )
 
     def kl_of(self, cell: int) -> Estimate:
         """The mean KL of one cell over texts, with its 95% interval."""

@@ -1,5 +1,6 @@
 """Results and verdicts made by hand, of any number of layers and domains, for figures to draw."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -179,3 +180,60 @@ def patching(layers=4, along=0.4, gap=1.0, base=True, response=0.5):
     }
     ours = {**dict.fromkeys(pairs, by_metric), "within": within}
     return Result("patching", {"layers": list(range(layers)), "random directions": 40}, {}, ours)
+
+
+def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True):
+    def both(level):
+        return {metric: estimate(level, 0.05, "nats") for metric in ("harm margin", "choice margin")}
+
+    rows = [
+        {
+            "layer": i,
+            "span": span,
+            "ablation": both(-0.2),
+            "addition": both(0.1),
+            "kl": estimate(0.02, 0.01, "nats"),
+        }
+        | {"fails": [] if i == chosen else ["KL 0.2 above 0.1"]}
+        for span in ("response", "last_response")
+        for i in range(layers)
+    ]
+    ours = {"rows": rows, "chosen": None, "why": "none of the 8 candidates passes all three conditions"}
+    if chosen is not None:
+        ours |= {"chosen": {"layer": chosen, "span": "response"}, "why": "its ablation takes most"}
+    if tried and chosen is not None:
+        steps = [
+            {"by": by, "gain": both(0.1 * by), "kl": estimate(0.01 * by, 0.01, "nats")} for by in (1.0, 2.0)
+        ]
+        random = Control("40 random directions at this layer", 0.0, -control, control)
+        difference = dataclasses.replace(estimate(gain, 0.1, "nats"), control=random)
+        one = {"lost": estimate(lost, 0.2, "nats"), "difference": difference}
+        one |= {"on tuned": estimate(gain, 0.1, "nats"), "on aligned": estimate(0.0, 0.1, "nats")}
+        ours |= {"strengths": steps, "strength": 2.0, "why this strength": "the largest gain"}
+        ours["held out"] = {"harm margin": one, "choice margin": one}
+    inputs = {"most KL": 0.1, "random directions": 40, "layers": layers, "candidates": len(rows)}
+    return Result("selection", inputs, {}, ours)
+
+
+def doses(parts=4, lost=1.0, restored=0.5, bent=0.2):
+    steps = ("0", "0.25", "0.5", "0.75", "1", "1.25", "1.5")
+
+    def curve(levels, half=0.05, labels=steps):
+        values = np.array(levels, dtype=float)
+        ends = values - half, values + half
+        return Band(values, *ends, labels, "nats", 40, "max-|t| cluster bootstrap")
+
+    at = np.array([float(step) for step in steps])
+    names = (*(f"L{i}.mlp" for i in range(parts)), "mlp")
+    by_part = curve([restored, *[0.0] * (parts - 1), lost], labels=names)
+    one = {
+        "margin by dose": curve(lost * (1 - at)),
+        "lost by dose": curve(lost * at),
+        "beyond the chord": curve([bent * (0 < d < 1) for d in at]),
+        "lost": estimate(lost, 0.2, "nats"),
+        **dict.fromkeys(("restored", "restored share", "grafted", "grafted share"), by_part),
+    }
+    sizes = {"norm": 1.0, "relative": 0.1, "share of squared change": 0.25}
+    ours = {"harm margin": one, "choice margin": one, "competence margin": curve([0.6] * len(steps))}
+    ours["changes"] = [{"part": name, **sizes} for name in names]
+    return Result("doses", {"doses": list(at)}, {}, ours)

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from erosion.figures import choices_claims as choices
 from erosion.figures import claims
 from erosion.figures import patching_claims as patched
 from erosion.stats.verdicts import WORDS
@@ -108,6 +109,28 @@ def test_the_place_and_the_component_that_carry_most_are_named():
     assert patched.patched_places(nothing).startswith("No single place of the text carries")
     assert "the MLP's output of layer 0 carries most" in patched.patched_components(made.patching())
     assert "more than another question's does" in patched.within(made.patching())
+
+
+def test_a_choice_is_reported_by_what_it_does_on_held_out_questions():
+    assert choices.candidates(made.selection()).startswith("Chosen on other questions: layer 0, response")
+    assert choices.candidates(made.selection(chosen=None)).startswith(
+        "No direction was chosen: none of the 8"
+    )
+    assert choices.strengths(made.selection()).startswith("Strength 2 was chosen")
+    assert choices.reported(made.selection()).endswith("beyond random directions")
+    assert "no more than random directions" in choices.reported(made.selection(control=0.5))
+    assert "restores nothing that is established" in choices.reported(made.selection(gain=0.05))
+    assert choices.reported(made.selection(lost=0.1)).startswith("No loss is established")
+
+
+def test_a_dose_and_a_part_are_named_only_where_something_was_lost():
+    assert "half of it 0.50 [0.45, 0.55]: most of it at small doses" in choices.dose_curve(made.doses())
+    assert choices.dose_curve(made.doses(bent=-0.2)).endswith("most of it at large doses")
+    assert choices.dose_curve(made.doses(bent=0.0)).endswith("half of it 0.50 [0.45, 0.55]")
+    assert choices.dose_curve(made.doses(lost=0.1)).startswith("No loss of the harm margin")
+    assert choices.restored_parts(made.doses()).startswith("Putting back L0.mlp alone restores 0.50")
+    assert choices.restored_parts(made.doses(restored=0.0)).startswith("No single part")
+    assert choices.restored_parts(made.doses(lost=0.1)).startswith("No loss of the harm margin")
 
 
 def test_damage_and_domains_are_said_as_they_are():

@@ -60,6 +60,8 @@ def a_run(
         made.dynamics(layers, base),
         made.causality(layers),
         made.patching(layers, base=base),
+        made.selection(layers),
+        made.doses(),
     )
     for result in results:
         result.save(folder / "results" / f"{result.experiment}.json")
@@ -158,9 +160,9 @@ def test_no_name_becomes_markup_or_script(tmp_path):
 
 def test_every_picture_has_words_and_a_table_behind_it(page):
     charts = [attributes for tag, attributes in page.tags if attributes.get("class") == "chart"]
-    assert len(charts) == 19
+    assert len(charts) == 24
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
-    assert len([tag for tag, _ in page.tags if tag == "details"]) == 18  # all but the first screen's
+    assert len([tag for tag, _ in page.tags if tag == "details"]) == 24  # all but the first screen's
     assert len([tag for tag, _ in page.tags if tag == "figure"]) == 0
 
 
@@ -173,7 +175,7 @@ def test_every_colour_of_a_picture_has_a_dark_twin(page):
 def test_the_page_can_be_walked_by_its_contents(page):
     ids = {attributes["id"] for _, attributes in page.tags if attributes.get("id")}
     links = [a["href"] for tag, a in page.tags if tag == "a"]
-    assert len(links) == 10
+    assert len(links) == 12
     assert all(link[1:] in ids for link in links)
     assert ("html", {"lang": "en"}) in page.tags
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
@@ -192,7 +194,7 @@ def test_a_run_without_base_says_so_and_shows_no_erosion_by_layer(tmp_path):
     page = Page(report(a_run(tmp_path, base=False)).read_text(encoding="utf-8"))
     assert "without a base model" in page.text
     assert "Undefined: without a base model" in page.text
-    assert len([1 for _, attributes in page.tags if attributes.get("class") == "chart"]) == 18
+    assert len([1 for _, attributes in page.tags if attributes.get("class") == "chart"]) == 23
 
 
 def test_an_experiment_that_was_not_run_leaves_no_section(tmp_path):

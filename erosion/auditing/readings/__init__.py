@@ -4,6 +4,7 @@ A reading gives None for a model that it does not concern. What it takes beside 
 step's inputs, so that a changed input is never mistaken for a cached one.
 """
 
+from erosion.auditing.readings.choices import ablations, dose_sweeps, tried
 from erosion.auditing.readings.edits import cells, damages, domain_cells, donors, patches, within
 from erosion.auditing.readings.responses import (
     Matched,
@@ -35,6 +36,7 @@ from erosion.auditing.readings.waypoints import trail, waypoints
 
 __all__ = [
     "Matched",
+    "ablations",
     "activations",
     "benign_activations",
     "benign_heads",
@@ -47,6 +49,7 @@ __all__ = [
     "directions",
     "domain_cells",
     "donors",
+    "dose_sweeps",
     "every_score",
     "fitted",
     "heads",
@@ -63,6 +66,7 @@ __all__ = [
     "steps",
     "texts",
     "trail",
+    "tried",
     "waypoints",
     "within",
     "writes",
