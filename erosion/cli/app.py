@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from erosion import __version__
+from erosion.cli.answering import generate, orthogonalise
 from erosion.cli.audits import VERBS, Json, Out, auditing, demo
+from erosion.cli.directions import direction
+from erosion.cli.editing import steer, sweep
 from erosion.cli.exits import NOT_PASSED, catching_signals, guarded
 
 __all__ = ["app", "main"]
@@ -22,6 +25,7 @@ app = typer.Typer(
 organism = typer.Typer(
     help="Our own small models with a known story.", no_args_is_help=True, rich_markup_mode=None
 )
+app.add_typer(direction, name="direction")
 app.add_typer(organism, name="organism")
 
 
@@ -42,6 +46,8 @@ app.command()(demo)
 app.command("audit")(auditing(None))
 for _verb in VERBS:
     app.command(_verb)(auditing(_verb))
+for _command in (steer, sweep, generate, orthogonalise):
+    app.command()(_command)
 
 
 @app.command()
