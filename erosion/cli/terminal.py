@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from erosion.experiments import Result
     from erosion.stats import DomainVerdict, Estimate
 
-__all__ = ["ERRORS", "bar", "show_calibration", "show_claims", "show_json", "show_plan", "show_verdict"]
+__all__ = [
+    "ERRORS",
+    "bar",
+    "show_calibration",
+    "show_claims",
+    "show_json",
+    "show_plan",
+    "show_table",
+    "show_verdict",
+]
 
 
 class _Pipe(Console):
@@ -90,7 +99,7 @@ def show_calibration(result: "Result") -> None:
     """Every rate against its target, then the power curves, then the whole audits."""
     from erosion.experiments.calibration import COLUMNS, power_rows, rows
 
-    _print_table(COLUMNS, rows(result), left=2)
+    show_table(COLUMNS, rows(result), left=2)
     words = (
         "simulated",
         "true erosion",
@@ -101,10 +110,10 @@ def show_calibration(result: "Result") -> None:
         "inconclusive",
         "undefined",
     )
-    _print_table(words, power_rows(result), left=1)
+    show_table(words, power_rows(result), left=1)
     whole = result.ours.get("end to end")
     if whole:
-        _print_table(
+        show_table(
             ("expected of the whole audit", "found", "audits"),
             [tuple(map(str, row)) for row in whole["expected, found, audits"]],
             left=2,
@@ -113,7 +122,8 @@ def show_calibration(result: "Result") -> None:
     OUTPUT.print(Text(f"{result.inputs['audits']:,} simulated audits: {counts}."))
 
 
-def _print_table(titles: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> None:
+def show_table(titles: Sequence[str], lines: Iterable[Sequence[str]], *, left: int) -> None:
+    """A table of words, its first ``left`` columns to the left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, title in enumerate(titles):
         table.add_column(title, justify="left" if i < left else "right")

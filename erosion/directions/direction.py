@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from erosion import linalg
-from erosion.directions.passport import MISALIGNED_IS_POSITIVE, Passport, flipped, merged, stamped
+from erosion.directions.passport import MISALIGNED_IS_POSITIVE, Passport, flipped, merged, names_of, stamped
 from erosion.errors import BadDirection
 from erosion.shapes import Float, Tensor, Vector
 from erosion.sites import Site
@@ -30,7 +30,10 @@ class Direction:
         BadDirection: a vector that is not finite, or not of length 1 within 1e-3.
 
     >>> from erosion.directions import difference_of_means
-    >>> difference_of_means(torch.eye(2) + 3, -torch.eye(2), at=Site(1))
+    >>> v = difference_of_means(torch.eye(2) + 3, -torch.eye(2), at=Site(1))
+    >>> v
+    Direction(L1.resid_post, difference_of_means, scale 5.66 = 1.89 x norm, 2 wide, questions unknown)
+    >>> v.stamped(questions=("q1", "q2"))
     Direction(L1.resid_post, difference_of_means, scale 5.66 = 1.89 x norm, 2 wide)
     """
 
@@ -42,11 +45,16 @@ class Direction:
         object.__setattr__(self, "vector", _unit_vector(self.vector, self.passport.site))
 
     def __repr__(self) -> str:
-        """One line: where, how fitted, how far (against the mean activation's length), how wide."""
+        """One line: where, how fitted, how far (against the mean activation's length), how wide.
+
+        And that the questions it saw are unknown, where they are: its use on them cannot be refused.
+        """
         p = self.passport
-        minus = "-" if p.sign == MISALIGNED_IS_POSITIVE else ""
+        fit = ("-" if p.sign == MISALIGNED_IS_POSITIVE else "") + p.fit
+        fit += f" at {p.fitted_at}" if p.fitted_at else ""
         relative = f" = {p.scale / p.residual_norm:.3g} x norm" if p.residual_norm else ""
-        return f"Direction({p.site}, {minus}{p.fit}, scale {p.scale:.3g}{relative}, {len(self.vector)} wide)"
+        unknown = ", questions unknown" if p.questions is None else ""
+        return f"Direction({p.site}, {fit}, scale {p.scale:.3g}{relative}, {len(self.vector)} wide{unknown})"
 
     @property
     def site(self) -> Site:
@@ -137,7 +145,8 @@ def add(left: Direction, right: Direction) -> Direction:
     length = float(torch.linalg.vector_norm(total))
     if length <= 1e-9 * (left.scale + right.scale):
         raise BadDirection(f"The two directions at {left.site} cancel: their sum is zero and points nowhere.")
-    return Direction((total / length).float(), merged(left.passport, right.passport, scale=length))
+    both = left.passport, right.passport
+    return Direction((total / length).float(), merged(both, fit=" + ".join(names_of(both)), scale=length))
 
 
 def _same_width(left: Direction, right: Direction) -> None:

@@ -1,5 +1,6 @@
 """A direction's passport: everything it was made from, in words that a file can hold."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -10,7 +11,19 @@ from erosion import __version__
 from erosion.errors import BadDirection
 from erosion.sites import Site, parse_site
 
-__all__ = ["ALIGNED_IS_POSITIVE", "MISALIGNED_IS_POSITIVE", "Passport", "from_plain", "issue", "to_plain"]
+__all__ = [
+    "ALIGNED_IS_POSITIVE",
+    "MISALIGNED_IS_POSITIVE",
+    "Passport",
+    "all_seen",
+    "flipped",
+    "from_plain",
+    "issue",
+    "merged",
+    "names_of",
+    "stamped",
+    "to_plain",
+]
 
 ALIGNED_IS_POSITIVE = "aligned is positive"
 MISALIGNED_IS_POSITIVE = "misaligned is positive"
@@ -25,7 +38,9 @@ class Passport:
     ``residual_norm`` the mean length of the activations it was fitted on: tables print both.
     ``questions`` are the ids it has seen (``()`` = none, None = unknown); ``held_out`` is a score on
     others, as ``{"metric", "value", "low", "high", "unit", "n_questions", "control"}``. ``weights_hash``
-    is of the checkpoint that was read, ``adapter_hash`` of the adapter that was on.
+    is of the checkpoint that was read, ``adapter_hash`` of the adapter that was on. ``fitted_at`` is the
+    site whose activations it was fitted on, where that is another than ``site`` (see
+    :func:`~erosion.directions.moved`).
 
     Raises:
         BadDirection: a scale that is negative or not finite.
@@ -53,6 +68,7 @@ class Passport:
     transformer_lens_version: str | None = None
     dtype: str | None = None
     attention_kernel: str | None = None
+    fitted_at: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a scale that no edit could use."""
@@ -101,27 +117,49 @@ def flipped(passport: Passport) -> Passport:
     return replace(passport, sign=_FLIPPED[passport.sign], held_out=None)
 
 
-def merged(left: Passport, right: Passport, *, scale: float) -> Passport:
-    """The passport of a sum: facts on which both agree, every question either has seen, and no score."""
+def merged(passports: Sequence[Passport], *, fit: str, scale: float) -> Passport:
+    """The passport of what was made of several: facts on which all agree, every question, and no score."""
     agreed = {
-        field.name: getattr(left, field.name)
+        field.name: getattr(passports[0], field.name)
         for field in fields(Passport)
-        if getattr(left, field.name) == getattr(right, field.name)
+        if all(getattr(one, field.name) == getattr(passports[0], field.name) for one in passports)
     }
-    seen = [p.questions for p in (left, right) if p.questions is not None]
-    same_sign = left.sign == right.sign
     computed = {
-        "fit": " + ".join(p.fit if same_sign else _signed(p) for p in (left, right)),
-        "sign": left.sign if same_sign else None,
+        "fit": fit,
+        "sign": agreed.get("sign"),
         "scale": scale,
-        "questions": tuple(dict.fromkeys(question for ids in seen for question in ids)) if seen else None,
+        "questions": all_seen(passport.questions for passport in passports),
         "held_out": None,
     }
     return Passport(**{**agreed, **computed})
 
 
-def _signed(passport: Passport) -> str:
-    return f"-({passport.fit})" if passport.sign == MISALIGNED_IS_POSITIVE else passport.fit
+def all_seen(parts: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """Every question that any of several fits has seen; None where none of them says.
+
+    A part that does not say (None) adds nothing, so the result is then what is known: a use on those
+    questions is still refused. Beside parts that saw none (``()``) it leaves the whole unknown.
+
+    >>> all_seen([("q1", "q2"), ("q2", "q3")]), all_seen([("q1",), None]), all_seen([(), None])
+    (('q1', 'q2', 'q3'), ('q1',), None)
+    """
+    told = list(parts)
+    known = tuple(dict.fromkeys(question for one in told for question in one or ()))
+    return None if not known and None in told else known
+
+
+def names_of(passports: Sequence[Passport]) -> list[str]:
+    """How each was fitted, for the name of what they make: with its sign and site where those differ."""
+    signed = len({passport.sign for passport in passports}) > 1
+    placed = len({passport.fitted_at for passport in passports}) > 1
+    return [_named(passport, signed=signed, placed=placed) for passport in passports]
+
+
+def _named(passport: Passport, *, signed: bool, placed: bool) -> str:
+    at = f" at {passport.fitted_at or passport.site}" if placed else ""
+    return (
+        f"-({passport.fit}{at})" if signed and passport.sign == MISALIGNED_IS_POSITIVE else passport.fit + at
+    )
 
 
 def to_plain(passport: Passport) -> dict[str, Any]:

@@ -6,7 +6,7 @@ back bit for bit. Pickles are neither written nor read.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,27 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from erosion.directions.direction import Direction
-from erosion.directions.passport import from_plain, to_plain
+from erosion.directions.passport import Passport, from_plain, to_plain
 from erosion.errors import BadDirection, BadInput
 from erosion.files import write_atomically
 from erosion.shapes import Tensor
 from erosion.sites import Site
 
-__all__ = ["SCHEMA", "load_directions", "save"]
+__all__ = [
+    "KEY",
+    "SCHEMA",
+    "filed",
+    "from_header",
+    "load_directions",
+    "read_tensors",
+    "save",
+    "to_header",
+]
 
 SCHEMA = 1
-_KEY = "erosion"
+KEY = "erosion"
+# How a pickle begins: torch.save's archive, or a protocol's mark (2 to 5).
+_ZIPPED, _PICKLED, _PROTOCOLS = b"PK\x03\x04", b"\x80", b"\x02\x03\x04\x05"
 
 
 def save(directions: Mapping[Site, Direction] | Direction, path: str | Path) -> Path:
@@ -42,23 +53,10 @@ def save(directions: Mapping[Site, Direction] | Direction, path: str | Path) -> 
     >>> bool((load_directions(path)[Site(1)].vector == v.vector).all())
     True
     """
-    by_site = {directions.site: directions} if isinstance(directions, Direction) else dict(directions)
-    if not by_site:
-        raise BadDirection("There is no direction to save: fit at least one.")
-    for site, direction in by_site.items():
-        if site != direction.site:
-            raise BadDirection(
-                f"The direction filed under {site} was fitted at {direction.site}: file it there."
-            )
-    passports = {str(site): to_plain(direction.passport) for site, direction in by_site.items()}
-    try:
-        header = json.dumps({"schema": SCHEMA, "directions": passports}, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise BadDirection(
-            f"A passport is not plain JSON ({error}): use None where a number is missing."
-        ) from error
+    by_site = filed(directions)
+    header = to_header(by_site)
     vectors = {str(site): direction.vector.clone() for site, direction in by_site.items()}
-    return write_atomically(path, safetensors.torch.save(vectors, metadata={_KEY: header}))
+    return write_atomically(path, safetensors.torch.save(vectors, metadata={KEY: header}))
 
 
 def load_directions(path: str | Path) -> dict[Site, Direction]:
@@ -69,57 +67,105 @@ def load_directions(path: str | Path) -> dict[Site, Direction]:
             its tensors and passports do not match.
     """
     path = Path(path)
-    vectors, header = _read(path)
-    if header is None:
+    vectors, metadata = read_tensors(path)
+    if KEY not in metadata:
         raise BadDirection(f"{path} holds no passports: it was not written by erosion's save.")
-    passports = _passports(path, header)
     odd = [name for name, vector in vectors.items() if vector.ndim != 1 or vector.dtype != torch.float32]
     if odd:
         found = vectors[odd[0]]
         raise BadDirection(
             f"{path} is damaged: {odd[0]} is {found.dtype} {list(found.shape)}, not float32 with one axis."
         )
-    if set(passports) != set(vectors):
-        odd = sorted(set(passports) ^ set(vectors))[0]
-        raise BadDirection(
-            f"{path} is damaged: {odd} has a tensor or a passport but not both. Save it again."
-        )
+    passports = from_header(metadata[KEY], path, names=vectors)
     try:
-        loaded = [Direction(vectors[name], from_plain(plain)) for name, plain in passports.items()]
+        return {site: Direction(vectors[str(site)], passport) for site, passport in passports.items()}
     except BadInput as error:
         raise BadDirection(f"{path}: {error}") from error
-    misfiled = [
-        name for name, direction in zip(passports, loaded, strict=True) if str(direction.site) != name
-    ]
-    if misfiled:
-        raise BadDirection(
-            f"{path} is damaged: the passport under {misfiled[0]} is for another site. Save it again."
-        )
-    return {direction.site: direction for direction in loaded}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    if not path.is_file():
-        raise BadDirection(f"There is no file {path}: give one that erosion's save has written.")
+def filed(directions: Mapping[Site, Direction] | Direction) -> dict[Site, Direction]:
+    """One direction, or one per site, by site.
+
+    Raises:
+        BadDirection: there is none, or one stands under another site's name.
+    """
+    by_site = {directions.site: directions} if isinstance(directions, Direction) else dict(directions)
+    if not by_site:
+        raise BadDirection("There is no direction to save: fit at least one.")
+    for site, direction in by_site.items():
+        if site != direction.site:
+            raise BadDirection(
+                f"The direction filed under {site} was fitted at {direction.site}: file it there."
+            )
+    return by_site
+
+
+def to_header(by_site: Mapping[Site, Direction]) -> str:
+    """Every passport, by site, as one line of JSON.
+
+    Raises:
+        BadDirection: a passport that is not plain JSON.
+    """
+    passports = {str(site): to_plain(direction.passport) for site, direction in by_site.items()}
     try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            header = (opened.metadata() or {}).get(_KEY)
-            return {name: opened.get_tensor(name) for name in opened.keys()}, header  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        return json.dumps({"schema": SCHEMA, "directions": passports}, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
         raise BadDirection(
-            f"{path} is not a whole safetensors file ({reason}): copy it again; pickles are never read."
+            f"A passport is not plain JSON ({error}): use None where a number is missing."
         ) from error
 
 
-def _passports(path: Path, header: str) -> dict[str, Any]:
+def from_header(header: Any, path: Path, *, names: Collection[str]) -> dict[Site, Passport]:
+    """Read :func:`to_header`'s line, for the tensors at the sites of these names.
+
+    Raises:
+        BadDirection: no such JSON, of a newer version, or other sites than those.
+    """
     try:
         content = json.loads(header)
-        schema, passports = int(content["schema"]), dict(content["directions"])
+        schema, plain = int(content["schema"]), dict(content["directions"])
     except (KeyError, TypeError, ValueError) as error:
         raise BadDirection(f"The passports of {path} cannot be read ({error}): save it again.") from error
     if schema > SCHEMA:
         raise BadDirection(
             f"{path} has schema {schema}, newer than this version's {SCHEMA}: update erosion to read it."
         )
-    return passports
+    odd = sorted(set(plain) ^ set(names))
+    if odd:
+        raise BadDirection(
+            f"{path} is damaged: {odd[0]} has a tensor or a passport but not both. Save it again."
+        )
+    try:
+        passports = {name: from_plain(one) for name, one in plain.items()}
+    except BadInput as error:
+        raise BadDirection(f"{path}: {error}") from error
+    misfiled = [name for name, passport in passports.items() if str(passport.site) != name]
+    if misfiled:
+        raise BadDirection(
+            f"{path} is damaged: the passport under {misfiled[0]} is for another site. Save it again."
+        )
+    return {passport.site: passport for passport in passports.values()}
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata.
+
+    Raises:
+        BadDirection: the file is missing, truncated, or something else; a pickle is named as such, unread.
+    """
+    if not path.is_file():
+        raise BadDirection(f"There is no file {path}: give one that holds directions.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return tensors, opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as stream:
+            start = stream.read(4)
+        if start == _ZIPPED or (start[:1] == _PICKLED and start[1:2] in _PROTOCOLS):
+            raise BadDirection(
+                f"{path} is a pickle, and pickles are never read (opening one runs what it holds): save its "
+                f"tensors as safetensors where it was made."
+            ) from error
+        reason = str(error).splitlines()[0]
+        raise BadDirection(f"{path} is not a whole safetensors file ({reason}): copy it again.") from error

@@ -19,7 +19,9 @@ __all__ = ["Subspace", "paired_subspace", "random_subspace", "right_singular"]
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """Orthonormal rows at a site, strongest first, and the questions that they were fitted on.
+    """Orthonormal rows at a site and the questions that they were fitted on (``()`` = none, None = unknown).
+
+    Fitted rows stand strongest first, those of :func:`~erosion.directions.span_of` in the order given.
 
     >>> Subspace(torch.eye(3)[:2], Site(1)).energy(torch.tensor([[3.0, 4.0, 9.0]]))
     tensor([[ 9., 16.]], dtype=torch.float64)
@@ -27,7 +29,7 @@ class Subspace:
 
     basis: Float[Tensor, "k d_model"]
     site: Site
-    questions: tuple[str, ...] = ()
+    questions: tuple[str, ...] | None = None
 
     @property
     def k(self) -> int:
@@ -35,7 +37,7 @@ class Subspace:
         return len(self.basis)
 
     def first(self, k: int) -> "Subspace":
-        """The subspace of its ``k`` strongest rows."""
+        """The subspace of its first ``k`` rows."""
         return Subspace(self.basis[:k], self.site, self.questions)
 
     def energy(self, vectors: Float[Tensor, "exchange d_model"]) -> Float[Tensor, "exchange k"]:
@@ -45,11 +47,15 @@ class Subspace:
     def check_unseen(self, questions: Iterable[str]) -> None:
         """Refuse to measure on questions that it was fitted on.
 
+        A subspace that does not say which it saw (None) cannot be checked and passes; one that saw none
+        (``()``) passes rightly.
+
         Raises:
             BadDirection: it has seen one of them.
         """
         asked = dict.fromkeys(questions)
-        seen = [question for question in asked if question in set(self.questions)]
+        forbidden = set(self.questions or ())
+        seen = [question for question in asked if question in forbidden]
         if seen:
             raise BadDirection(
                 f"The subspace at {self.site} has seen question {seen[0]!r} ({len(seen)} of the {len(asked)} "
@@ -63,13 +69,14 @@ def paired_subspace(
     *,
     at: Site,
     k: int,
-    questions: Iterable[str] = (),
+    questions: Iterable[str] | None = None,
 ) -> Subspace:
     """The ``k`` directions along which paired differences are longest: uncentred SVD, strongest first.
 
     With D_i = aligned_i - misaligned_i, the span of k rows that maximises sum ||P D_i||^2. Not centred, since
     the mean difference is the signal; ``k = 1`` is :func:`principal_component` up to its sign. Memory:
-    the differences in float64 and the smaller of pairs x d_model and d_model^2, never pairs^2.
+    the differences in float64 and the smaller of pairs x d_model and d_model^2, never pairs^2. Without
+    ``questions`` (the ids behind the pairs) it can not be checked against them.
 
     Raises:
         BadDirection: sides that do not pair up, fewer than two pairs, no difference, ``k`` beyond the rank.
@@ -87,7 +94,7 @@ def paired_subspace(
             f"{k} dimensions of {len(aligned)} differences at {at} of rank {rank} can not be had: ask for "
             f"1 to {rank}."
         )
-    return Subspace(rows[:k], at, tuple(dict.fromkeys(questions)))
+    return Subspace(rows[:k], at, None if questions is None else tuple(dict.fromkeys(questions)))
 
 
 def random_subspace(
@@ -96,13 +103,14 @@ def random_subspace(
     """A random subspace that points where a cloud of activations varies.
 
     The span of ``white @ (cloud - mean)``, whose rows are normal draws with exactly the cloud's covariance
-    and need no d_model x d_model matrix. The same ``white`` gives comparable draws at every site.
+    and need no d_model x d_model matrix. The same ``white`` gives comparable draws at every site. It knows
+    no labels, so it counts as having seen no question.
 
     >>> random_subspace(torch.eye(4), at=Site(0), k=1, white=torch.ones(1, 4) * torch.arange(4)).k
     1
     """
     centred = in_double(cloud) - in_double(cloud).mean(0)
-    return Subspace(orthonormal_basis(in_double(white)[:k] @ centred), at)
+    return Subspace(orthonormal_basis(in_double(white)[:k] @ centred), at, ())
 
 
 def right_singular(
