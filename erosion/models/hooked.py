@@ -159,7 +159,7 @@ class Model:
         """Call a function on the tensor at each site inside the block; what it returns replaces it."""
         for site, _ in hooks:
             require_site(self, site)
-        points = [(site.hook, _at_head(site, function)) for site, function in hooks]
+        points = [(site.hook, _called(site, function)) for site, function in hooks]
         with self.bridge.hooks(fwd_hooks=points):
             yield
 
@@ -215,8 +215,10 @@ class _Closed:
         return self.forward
 
 
-def _at_head(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
+def _called(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
     """The function as TransformerLens calls it; at a head, on that head's slice."""
+    if site.part == "resid_mid":
+        return lambda tensor, hook: _in_place(tensor, function(tensor))
     if site.head is None:
         return lambda tensor, hook: function(tensor)
 
@@ -229,6 +231,11 @@ def _at_head(site: Site, function: Callable[[Tensor], Tensor | None]) -> Callabl
         return tensor
 
     return on_head
+
+
+def _in_place(stream: Tensor, new: Tensor | None) -> Tensor:
+    """The stream between a block's halves, changed where it lies: the block adds it to its output again."""
+    return stream if new is None or new is stream else stream.copy_(new)
 
 
 def every_layer(model: Model, part: str = "resid_post") -> tuple[Site, ...]:

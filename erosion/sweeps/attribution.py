@@ -23,6 +23,7 @@ from erosion.errors import BadInput
 from erosion.gradients.passes import exact, frozen
 from erosion.interventions import Intervention, laid_out, refuse_seen, rescoped
 from erosion.models import Batch, Model
+from erosion.models.packing import watched
 from erosion.probability import token_log_likelihood
 from erosion.prompts import Contrast, Rendered
 from erosion.shapes import Array, Float, Tensor
@@ -82,8 +83,9 @@ def attribution(
         of: ``harm margin`` or ``choice margin``.
 
     Raises:
-        BadDirection: a direction that was fitted on one of the questions.
-        BadInput: no cell, a dose (weights have no activation to differ in), or an unknown margin.
+        BadDirection: a direction that was fitted on one of the questions, or for another model.
+        BadInput: no cell, a dose (weights have no activation to differ in), an unknown margin, or an edit
+            that does not fit.
 
     Time: one forward and one backward pass for each exchange, and the edits' own arithmetic. Memory: one
     batch's backward pass, and sites x batch x position x d_model.
@@ -96,6 +98,8 @@ def attribution(
     if dosed is not None:
         raise BadInput(f"'{dosed}' is a dose: it changes weights, which a screen cannot price; sweep it.")
     refuse_seen((edit for cell in cells for edit in cell.edits), contrast.questions)
+    for cell in cells:
+        watched(model, cell.edits)
     rendered = model.render(contrast.exchanges)
     weights = _weights(contrast, rendered, of)
     by_question = {question: i for i, question in enumerate(contrast.questions)}

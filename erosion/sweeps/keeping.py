@@ -49,9 +49,9 @@ class Kept:
             return None
         try:
             copies = json.loads(path.read_text(encoding="utf-8"))["copies"]
-            shape = [len(copies), *(len(rows) for rows in copies)]
-            if shape != [len(pack), *[len(batch.rendered)] * len(pack)]:
-                raise ValueError("it does not hold one row for each cell and exchange")
+            tokens = [stop - start for start, stop in (one.span("response") for one in batch.rendered)]
+            if [[len(row) for row, _ in rows] for rows in copies] != [tokens] * len(pack):
+                raise ValueError("it does not hold every token of each exchange in each cell")
             return [
                 [
                     (np.array(tokens, dtype=float), np.nan if end is None else float(end))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from erosion.errors import BadInput
 from erosion.interventions import Dose
 from erosion.models import Batch, Model, dosed
 from erosion.models.packing import packed_as, watched
@@ -51,16 +52,19 @@ class Runner:
                 canaries = [self.canaries[i] for i in pack]
                 skipping = nullcontext() if layer < 0 else replayed(self.model, layer, outputs[layer])
                 with _dosed(self.model, dose), skipping, packed_as(self.model, canaries):
-                    made = self._measured(batch, measured)
+                    made = self._measured(batch, measured, cells)
                 self.kept.put(batch, cells, made)
             found += zip(pack, made, strict=True)
         return clean, found
 
-    def _measured(self, batch: Batch, measured: Measured) -> list[Any]:
+    def _measured(self, batch: Batch, measured: Measured, cells: Sequence[Cell]) -> list[Any]:
         """A packed pass; where it fails, later ones are half as large (a halved batch alone would be packed
         twice as often)."""
         try:
             return measured(batch)
+        except BadInput as error:
+            among = "" if len(cells) == 1 else f" or one of {len(cells) - 1} cells after it"
+            raise type(error)(f"{error} This was under '{cells[0]}'{among}.") from error
         except RuntimeError:
             self._room //= 2
             raise
