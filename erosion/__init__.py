@@ -112,6 +112,7 @@ _ROOMS = {
         "clamp",
         "conditional",
         "dose",
+        "live_patch",
         "mean_ablate",
         "norm_preserving",
         "patch",
@@ -195,6 +196,7 @@ _ROOMS = {
         "grid",
         "load_sweep",
         "screen_error",
+        "side_by_side",
         "sweep",
     ),
     "erosion.token_activations": (

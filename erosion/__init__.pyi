@@ -89,6 +89,7 @@ from erosion.interventions import ablate as ablate
 from erosion.interventions import clamp as clamp
 from erosion.interventions import conditional as conditional
 from erosion.interventions import dose as dose
+from erosion.interventions import live_patch as live_patch
 from erosion.interventions import mean_ablate as mean_ablate
 from erosion.interventions import norm_preserving as norm_preserving
 from erosion.interventions import patch as patch
@@ -161,6 +162,7 @@ from erosion.sweeps import damage as damage
 from erosion.sweeps import grid as grid
 from erosion.sweeps import load_sweep as load_sweep
 from erosion.sweeps import screen_error as screen_error
+from erosion.sweeps import side_by_side as side_by_side
 from erosion.sweeps import sweep as sweep
 from erosion.token_activations import TokenActivations as TokenActivations
 from erosion.token_activations import load_token_activations as load_token_activations

@@ -3,7 +3,8 @@
     contrast ─► each model: scores, activations ─► directions ─► edits on aligned and tuned ─► verdict
 
 The order of models is base, aligned, tuned; directions are fitted as soon as the aligned model has been
-read, so that each model is loaded once. Checkpoints that share their weights (LoRA) are one load.
+read, so that each model is loaded once, and again for patches into it. Checkpoints that share their weights
+(LoRA) are one load.
 """
 
 import contextlib
@@ -62,8 +63,10 @@ def audit(
         Interrupted: stopped from outside; the same call resumes.
 
     Memory: one model, one batch, and 4 x exchanges x layers x d_model bytes. Passes: two over the contrast
-    for each model, and 2 x layers x (4 + 3 x random_directions) over the held-out part, which skip the
-    blocks before the edit.
+    for each model; and, over at most ``causal_questions`` held-out questions and behind the edit alone,
+    about 2 x layers x (10 + 6 x random_directions) for causality and models x layers x (30 +
+    random_directions) for patching. Disk: patching keeps every token of those questions for each model,
+    tokens x layers x 4 x d_model in the model's dtype, in ``steps/``.
     """
     if out is not None:
         options["out"] = str(out)

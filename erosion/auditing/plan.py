@@ -52,6 +52,24 @@ def _passes(config: Config, models: int) -> tuple[int, int]:
     return models * each + matched + writes, slopes + own
 
 
+_REPLAYED = 0.6  # of a pass is left on average where the blocks before an edit are skipped
+
+
+def _edits(config: Config, models: int, layers: int) -> int:
+    """Passes under edits over the held-out questions that sweeps are measured on."""
+    draws = config.random_directions
+    passes = 0
+    if config.runs("causality"):
+        passes += 2 * layers * (10 + 6 * draws)
+    if config.runs("patching"):
+        passes += models * layers * (30 + draws) + 2 * 5 * layers  # and about 16 heads for a larger model
+    if config.runs("selection"):
+        passes += 4 * layers + 10 + 2 * draws
+    if config.runs("dose"):
+        passes += 14 + 6 * layers  # parts of every block, restored and grafted
+    return passes
+
+
 def plan_audit(
     config: Config,
     checkpoints: Mapping[str, Checkpoint],
@@ -62,8 +80,10 @@ def plan_audit(
     tokens = sum(map(len, rendered))
     largest = max(shapes.values(), key=lambda shape: shape.n_parameters)
     whole, equal = _passes(config, len(shapes))
-    cells = 2 * largest.n_layers * (4 + 3 * config.random_directions) if config.runs("causality") else 0
-    work = (whole + equal) * tokens + cells * 0.55 * tokens * config.split.held_out
+    cells = _edits(config, len(shapes), largest.n_layers)
+    held_out = config.split.held_out * len(rendered) / 2
+    edited = tokens * min(held_out, config.causal_questions) * 2 / len(rendered)
+    work = (whole + equal) * tokens + cells * _REPLAYED * edited
     placement = config.placement
     device = placement.torch_device
     dtype = placement.torch_dtype if isinstance(placement.torch_dtype, torch.dtype) else torch.float32

@@ -25,9 +25,18 @@ float32 at least and cast back once; every edit returns a new tensor.
 """
 
 from erosion.interventions.ablations import mean_ablate, resample_ablate, zero_ablate
-from erosion.interventions.describing import ablate, clamp, patch, repeated, rescoped, steer
+from erosion.interventions.describing import ablate, clamp, live_patch, patch, repeated, rescoped, steer
 from erosion.interventions.doses import Dose, dose
-from erosion.interventions.edits import Ablate, Clamp, Intervention, Patch, Resample, Steer, rows_of
+from erosion.interventions.edits import (
+    Ablate,
+    Clamp,
+    Intervention,
+    LivePatch,
+    Patch,
+    Resample,
+    Steer,
+    rows_of,
+)
 from erosion.interventions.rules import fitted_in, refuse_conflicts, refuse_seen
 from erosion.interventions.scopes import SCOPES, Positions, Scope, positions
 from erosion.interventions.sources import Rows, laid_out
@@ -40,6 +49,7 @@ __all__ = [
     "Conditional",
     "Dose",
     "Intervention",
+    "LivePatch",
     "NormPreserving",
     "Patch",
     "Positions",
@@ -53,6 +63,7 @@ __all__ = [
     "dose",
     "fitted_in",
     "laid_out",
+    "live_patch",
     "mean_ablate",
     "norm_preserving",
     "patch",

@@ -9,13 +9,13 @@ import torch
 
 from erosion.directions import Direction, Subspace
 from erosion.errors import BadInput
-from erosion.interventions.edits import Ablate, Clamp, Intervention, Patch, Steer, rows_of
+from erosion.interventions.edits import Ablate, Clamp, Intervention, LivePatch, Patch, Steer, rows_of
 from erosion.interventions.scopes import Scope, checked_scope
 from erosion.interventions.sources import Source
 from erosion.shapes import Tensor
 from erosion.sites import Site
 
-__all__ = ["ablate", "clamp", "patch", "repeated", "rescoped", "steer"]
+__all__ = ["ablate", "clamp", "live_patch", "patch", "repeated", "rescoped", "steer"]
 
 
 def _checked(scope: Scope, **numbers: float | int) -> None:
@@ -119,6 +119,31 @@ def patch(
             f"The direction has width {rows_of(only).shape[-1]}, the patch {width[0]}: they must match."
         )
     return Patch(source, at, along, across, scope)
+
+
+def live_patch(
+    *,
+    at: Site,
+    along: Direction | Subspace | None = None,
+    across: Direction | Subspace | None = None,
+    scope: Scope = "all",
+) -> LivePatch:
+    """:func:`patch` from the donor's own pass, for models that share their weights (adapters).
+
+    Nothing is stored: donor and patched model run side by side in one batch (:func:`erosion.side_by_side`).
+
+    Raises:
+        BadInput: an unknown scope, or both ``along`` and ``across``.
+
+    >>> print(live_patch(at=Site(3), scope="prompt"))
+    patch at L3.resid_post, live (prompt)
+    """
+    checked_scope(scope)
+    if along is not None and across is not None:
+        raise BadInput(
+            f"The patch at {at} is to be along one direction and across another: give one of them."
+        )
+    return LivePatch(at, along, across, scope)
 
 
 def rescoped(edit: Intervention, scope: Scope) -> Any:

@@ -14,7 +14,7 @@ from erosion.interventions.sources import Rows, Source, drawn, padded
 from erosion.shapes import Float, Tensor, Vector
 from erosion.sites import Site
 
-__all__ = ["Ablate", "Clamp", "Intervention", "Patch", "Resample", "Steer", "rows_of"]
+__all__ = ["Ablate", "Clamp", "Intervention", "LivePatch", "Patch", "Resample", "Steer", "rows_of"]
 
 Edited = Float[Tensor, "batch position d_model"]
 
@@ -205,6 +205,32 @@ class Patch:
         """``patch at L3.resid_post``."""
         part = " along v" if self.along is not None else "" if self.across is None else " across v"
         return f"{self.name} at {self.at}{part}" + _suffix(self.scope, self.along or self.across)
+
+
+@dataclass(frozen=True, eq=False)
+class LivePatch:
+    """A patch whose source is another copy of the batch in the same pass (:func:`erosion.side_by_side`)."""
+
+    at: Site
+    along: Direction | Subspace | None = None
+    across: Direction | Subspace | None = None
+    scope: Scope = "all"
+    identity = False
+
+    def taking(self, donor: Tensor | None) -> Patch:
+        """The patch with what the donor's copy computed."""
+        if donor is None:
+            raise BadInput(f"'{self}' takes its source from another copy: run it side by side.")
+        return Patch(donor, self.at, self.along, self.across, self.scope)
+
+    def edit(self, x: Edited) -> Edited:
+        """Refused: what the donor computed is not known here."""
+        return self.taking(None).edit(x)
+
+    def __str__(self) -> str:
+        """``patch at L3.resid_post, live``."""
+        part = " along v" if self.along is not None else "" if self.across is None else " across v"
+        return f"patch at {self.at}{part}, live" + _suffix(self.scope, self.along or self.across)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 from erosion.directions import Direction, Subspace, check_unseen
 from erosion.errors import BadInput
-from erosion.interventions.edits import Intervention, Patch
+from erosion.interventions.edits import Intervention, LivePatch, Patch
 from erosion.interventions.scopes import disjoint
 
 __all__ = ["fitted_in", "refuse_conflicts", "refuse_seen"]
@@ -70,4 +70,4 @@ def _replaces(edit: Any) -> bool:
     """Whether nothing of what was there before is left."""
     if hasattr(edit, "pool"):
         return edit.along is None
-    return isinstance(edit, Patch) and edit.whole
+    return isinstance(edit, Patch | LivePatch) and edit.along is None and edit.across is None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import repeat
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
@@ -95,6 +96,29 @@ class Adapters:
             for layer, (disabled, active) in zip(layers, were, strict=True):
                 _set(layer, active)
                 layer.enable_adapters(not disabled)
+
+    @contextmanager
+    def by_copy(self, scales: Mapping[Path, Sequence[float]], *, rows: int) -> Iterator[None]:
+        """Each copy of a batch with its own adapters inside the block, all in one pass; undone after it.
+
+        Args:
+            scales: folder -> what multiplies its update in each copy.
+            rows: of one copy.
+
+        Raises:
+            BadModel: an adapter that was not attached, or one that is not linear in its scale.
+        """
+        with self.mixed(dict.fromkeys(scales, 0.5)):  # all on; refused where a scale means nothing
+            for layer in self.layers:
+                for folder, of_copies in scales.items():
+                    name = self.names[folder]
+                    if name in getattr(layer, "lora_A", ()):
+                        layer.set_scale(name, 1.0)
+                        weight = layer.lora_A[name].weight
+                        column = torch.tensor(list(of_copies), device=weight.device, dtype=weight.dtype)
+                        column = repeat(column, "copy -> (copy row) 1 1", row=rows)
+                        layer.scaling[name] = layer.scaling[name] * column
+            yield
 
 
 def _state(layer: Any) -> tuple[bool, dict[str, float]]:

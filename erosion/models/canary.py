@@ -7,7 +7,7 @@ import torch
 
 from erosion.directions import Direction, check_fits_model
 from erosion.errors import BadDirection, BadInput, ErosionError
-from erosion.interventions import Conditional, Intervention, fitted_in, laid_out, rows_of
+from erosion.interventions import Conditional, Intervention, LivePatch, fitted_in, laid_out, rows_of
 from erosion.models.anatomy import Anatomy
 from erosion.models.passes import Passes
 from erosion.shapes import Tensor
@@ -28,8 +28,8 @@ class Canary:
         self.edit, self.passes = edit, passes
         self.fired, self.reached, self.changed = 0, 0, False
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The edited tensor, on the positions of the edit's scope."""
+    def __call__(self, x: Tensor, donor: Tensor | None = None) -> Tensor:
+        """The edited tensor, on the positions of the edit's scope; ``donor`` is what a live patch puts in."""
         self.fired += 1
         if self.edit.identity:
             return x
@@ -38,7 +38,8 @@ class Canary:
             where = self.passes.reach(self.edit.scope, of=self.edit)
             if where is None:
                 return x
-        edited = laid_out(self.edit, self.passes.rows).edit(x)
+        edit = self.edit.taking(donor) if isinstance(self.edit, LivePatch) else self.edit
+        edited = laid_out(edit, self.passes.rows).edit(x)
         if where is not None:
             edited = torch.where(where.to(x.device)[..., None], edited, x)
         self.reached += 1
@@ -73,7 +74,7 @@ def _may_rest(edit: Any) -> bool:
     Two models may compute the same at a site that the fine-tune did not reach; then the effect of the patch
     is exactly zero.
     """
-    if isinstance(edit, Conditional) or isinstance(getattr(edit, "source", None), Mapping):
+    if isinstance(edit, Conditional | LivePatch) or isinstance(getattr(edit, "source", None), Mapping):
         return True
     return hasattr(edit, "inner") and _may_rest(edit.inner)
 

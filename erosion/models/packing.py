@@ -53,22 +53,30 @@ def watched(model: Model, edits: Sequence[Intervention]) -> tuple[Canary, ...]:
 
 
 @contextmanager
-def packed_as(model: Model, canaries: Sequence[Sequence[Canary]]) -> Iterator[None]:
-    """:func:`packed` with edits that are watched over many passes and prove themselves at their end."""
+def packed_as(
+    model: Model, canaries: Sequence[Sequence[Canary]], *, donor: int | None = None
+) -> Iterator[None]:
+    """:func:`packed` with edits that are watched over many passes and prove themselves at their end.
+
+    ``donor`` is the copy from which live patches take their source.
+    """
     every = [canary for copy in canaries for canary in copy]
     sites = dict.fromkeys(canary.edit.at for canary in every)
-    hooks = [(site, _by_copy(canaries, site)) for site in sites]
+    hooks = [(site, _by_copy(canaries, site, donor)) for site in sites]
     with model.passes.copied(len(canaries)), model.passes.watched(every), model.hooked(hooks):
         yield
 
 
-def _by_copy(canaries: Sequence[Sequence[Canary]], site: Site) -> Callable[[Tensor], Tensor]:
+def _by_copy(
+    canaries: Sequence[Sequence[Canary]], site: Site, donor: int | None
+) -> Callable[[Tensor], Tensor]:
     def hook(x: Tensor) -> Tensor:
-        edited = []
-        for copy, rows in zip(canaries, x.chunk(len(canaries)), strict=True):
+        edited, copies = [], x.chunk(len(canaries))
+        source = None if donor is None else copies[donor]
+        for copy, rows in zip(canaries, copies, strict=True):
             for canary in copy:
                 if canary.edit.at == site:
-                    rows = canary(rows)
+                    rows = canary(rows, source)
             edited.append(rows)
         return torch.cat(edited)
 

@@ -6,6 +6,7 @@ Read ``grid`` for how cells are made, ``sweeping`` for how they are measured, ``
 from erosion.sweeps.attribution import Attribution, ScreenError, attribution, screen_error
 from erosion.sweeps.damage import Damage, damage
 from erosion.sweeps.grid import Cell, grid
+from erosion.sweeps.live import side_by_side
 from erosion.sweeps.results import Sweep, load_sweep
 from erosion.sweeps.sweeping import MARGINS, Measure, sweep
 
@@ -22,5 +23,6 @@ __all__ = [
     "grid",
     "load_sweep",
     "screen_error",
+    "side_by_side",
     "sweep",
 ]

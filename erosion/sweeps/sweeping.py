@@ -16,14 +16,14 @@ from erosion.interventions import refuse_seen
 from erosion.metrics import Responses, Scores, choice_margin_of, harm_margin_of
 from erosion.metrics.scoring import batch_likelihoods, responses_of
 from erosion.models import Batch, Model
-from erosion.prompts import Contrast
+from erosion.prompts import Contrast, Exchange, Rendered
 from erosion.shapes import Array
 from erosion.sweeps.grid import Cell
 from erosion.sweeps.keeping import Kept
 from erosion.sweeps.results import Sweep
 from erosion.sweeps.running import Runner
 
-__all__ = ["MARGINS", "Measure", "sweep"]
+__all__ = ["MARGINS", "Measure", "measured_cells", "sweep"]
 
 Measure = Callable[[Responses], Scores]
 MARGINS: tuple[Measure, ...] = (harm_margin_of, choice_margin_of)
@@ -72,10 +72,30 @@ def sweep(
     refuse_seen((edit for cell in cells for edit in cell.edits), contrast.questions)
     work = _Work(model, contrast, cells, Kept(keep, model))
     clean, found = work.tokens()
-    before = {scores.name: scores for scores in (measure(work.responses(clean)) for measure in of)}
+    words = work.rendered, work.exchanges
+    return measured_cells(
+        cells, words, [clean, *found], of=of, model=str(model.found), replayed=work.runner.replays
+    )
+
+
+def measured_cells(
+    cells: Sequence[Cell],
+    words: tuple[Sequence[Rendered], Sequence[Exchange]],
+    tokens: Sequence[Tokens],
+    *,
+    of: Sequence[Measure],
+    model: str,
+    replayed: bool = False,
+) -> Sweep:
+    """A sweep from log-likelihoods: ``tokens`` are those of every exchange, clean first, then cell by cell.
+
+    Raises:
+        BadInput: a metric that is not finite somewhere.
+    """
+    clean, *found = [_responses(*words, one) for one in tokens]
+    before = {scores.name: scores for scores in (measure(clean) for measure in of)}
     after: dict[str, list[Array]] = {name: [] for name in before}
-    for cell, tokens in zip(cells, found, strict=True):
-        responses = work.responses(tokens)
+    for cell, responses in zip(cells, found, strict=True):
         for name, measure in zip(before, of, strict=True):
             after[name].append(_finite(measure(responses), cell))
     return Sweep(
@@ -85,9 +105,15 @@ def sweep(
         {name: _finite(scores, "no edit") for name, scores in before.items()},
         {name: np.stack(values) for name, values in after.items()},
         {name: scores.unit for name, scores in before.items()},
-        str(model.found),
-        work.runner.replays,
+        model,
+        replayed,
     )
+
+
+def _responses(rendered: Sequence[Rendered], exchanges: Sequence[Exchange], tokens: Tokens) -> Responses:
+    """The log-likelihoods as a metric reads them."""
+    likelihood = tuple(values for values, _ in tokens)
+    return responses_of(rendered, exchanges, likelihood, (), np.array([end for _, end in tokens]))
 
 
 def _finite(scores: Scores, where: Any) -> Array:
@@ -108,12 +134,6 @@ class _Work:
         self.model, self.runner = model, Runner(model, cells, kept)
         self.exchanges = contrast.exchanges
         self.rendered = model.render(self.exchanges)
-
-    def responses(self, tokens: Tokens) -> Responses:
-        """The log-likelihoods as a metric reads them."""
-        likelihood = tuple(values for values, _ in tokens)
-        ends = np.array([end for _, end in tokens])
-        return responses_of(self.rendered, self.exchanges, likelihood, (), ends)
 
     def tokens(self) -> tuple[Tokens, list[Tokens]]:
         """Clean, and for each cell."""
