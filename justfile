@@ -19,6 +19,7 @@ test-slow:
 benchmarks:
     python benchmarks/reading.py
     python benchmarks/growth.py
+    python benchmarks/causality.py > benchmarks/causality.md
     python benchmarks/gradients.py
     python benchmarks/architectures.py
     python benchmarks/calibration.py

@@ -159,11 +159,18 @@ def noise_floor(
     found = {}
     for name, changed in _CHANGES.items():
         with changed(model) as possible:
-            if possible:
-                with model.applied(under):
-                    after = metric(model, some)
+            if possible and (after := _measured(model, some, metric, under)) is not None:
                 found[name] = float(np.abs(after.values - before.values).max())
     return NoiseFloor(found, before.unit, len(some))
+
+
+def _measured(model: Model, some: Contrast, metric: Metric, under: Sequence[Intervention]) -> Scores | None:
+    """The metric once more; None where a kernel does not exist in this arithmetic (grouped experts, say)."""
+    try:
+        with model.applied(under):
+            return metric(model, some)
+    except RuntimeError:
+        return None
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from pathlib import Path
 from erosion.activations import Activations, directions_of
 from erosion.auditing.bench import Bench
 from erosion.directions import Direction, difference_of_means, load_directions, save
-from erosion.errors import BadInput
-from erosion.experiments import Result, dimensions, load_result, select
+from erosion.errors import BadDirection, BadInput
+from erosion.experiments import Result, Selection, dimensions, load_result, select
+from erosion.experiments.dimensions import separations
 from erosion.experiments.results import NOT_DONE
 from erosion.sites import Site
 
@@ -33,15 +34,25 @@ def fit_directions(bench: Bench, acts: Activations) -> Result:
 
     def make() -> Result:
         result, fitted = _fitted(bench, acts)
-        chosen = select(fitted["difference of means"], on=acts.of(prepared.parts["select"]))
+        chosen = _selected(fitted["difference of means"], acts.of(prepared.parts["select"]))
         for fit, by_site in fitted.items():
             save(by_site, fits / f"{fit.replace(' ', '-')}.safetensors")
-        return replace(result, ours={**result.ours, "selected": chosen.to_json()})
+        return replace(result, ours={**result.ours, "selected": chosen})
 
     if not (fits / _KEPT).is_file():
         for stale in (folder.path / "steps").glob("dimensions-*.json"):
             stale.unlink()
     return folder.step("dimensions", inputs, make, save=Result.save, load=load_result)
+
+
+def _selected(directions: Mapping[Site, Direction], on: Activations) -> dict[str, object]:
+    """The layer that separates the sides best; where none does, the least bad, and why it is no choice."""
+    try:
+        return select(directions, on=on).to_json()
+    except BadDirection as error:
+        table = separations(directions, on=on)
+        best = max(table, key=lambda site: table[site])
+        return {**Selection(directions[best], table).to_json(), "why": str(error)}
 
 
 def _fitted(bench: Bench, acts: Activations) -> tuple[Result, Mapping[str, Mapping[Site, Direction]]]:

@@ -45,7 +45,7 @@ from erosion.shapes import Array
 from erosion.sites import Site
 from erosion.stats import Band
 
-__all__ = ["FITS", "Selection", "dimensions", "select"]
+__all__ = ["FITS", "Selection", "dimensions", "select", "separations"]
 
 FITS: Mapping[str, Fit] = {
     "difference of means": difference_of_means,
@@ -77,11 +77,11 @@ class Selection:
         }
 
 
-def select(directions: Mapping[Site, Direction], *, on: Activations) -> Selection:
-    """Choose among layers on questions that were neither fitted nor will be reported on.
+def separations(directions: Mapping[Site, Direction], *, on: Activations) -> dict[Site, float]:
+    """Site -> how far the direction separates the sides: the paired gap divided by its standard deviation.
 
     Raises:
-        BadDirection: a direction has seen one of the questions, or none separates the sides.
+        BadDirection: a direction has seen one of the questions.
     """
     table, pairs = {}, pairs_of(on)
     for site, direction in directions.items():
@@ -89,6 +89,16 @@ def select(directions: Mapping[Site, Direction], *, on: Activations) -> Selectio
         high, low = (torch.from_numpy(side[site]) for side in (pairs.high, pairs.low))
         gaps = (direction.project(high) - direction.project(low)).numpy()
         table[site] = float(gaps.mean() / max(gaps.std(ddof=1), 1e-12))
+    return table
+
+
+def select(directions: Mapping[Site, Direction], *, on: Activations) -> Selection:
+    """Choose among layers on questions that were neither fitted nor will be reported on.
+
+    Raises:
+        BadDirection: a direction has seen one of the questions, or none separates the sides.
+    """
+    table = separations(directions, on=on)
     best = max(table, key=lambda site: table[site])
     if table[best] <= 0:
         raise BadDirection(

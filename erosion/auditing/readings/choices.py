@@ -5,7 +5,7 @@ from typing import Any
 
 from erosion.activations import directions_of
 from erosion.auditing.bench import Bench, Format
-from erosion.auditing.readings.edits import SWEEP
+from erosion.auditing.readings.edits import SWEEP, decided
 from erosion.auditing.readings.formats import PLAIN
 from erosion.auditing.readings.vectors import directions, last
 from erosion.directions import Direction, difference_of_means, random_direction
@@ -48,7 +48,7 @@ def ablations(bench: Bench, name: str) -> tuple[Sweep, Damage] | None:
         name,
         lambda model: sweep(model, _select(bench), cells(model)),
         SWEEP,
-        **_decided(bench),
+        **decided(bench),
     )
     harm = bench.kept(
         "selection-damage",
@@ -56,7 +56,7 @@ def ablations(bench: Bench, name: str) -> tuple[Sweep, Damage] | None:
         lambda model: damage(model, prepared.texts, cells(model)),
         DAMAGE,
         texts=prepared.texts_hash,
-        **_decided(bench),
+        **decided(bench),
     )
     return margins, harm
 
@@ -66,30 +66,30 @@ def tried(bench: Bench, name: str) -> Tried | None:
     ablated = ablations(bench, "aligned") if name == "tuned" else None
     if ablated is None:
         return None
-    prepared, candidates, decided = bench.prepared, _candidates(bench), _decided(bench)
+    prepared, candidates, known = bench.prepared, _candidates(bench), decided(bench)
     n_layers = prepared.shapes["aligned"].n_layers
     added = bench.kept(
         "selection-addition",
         name,
         lambda model: sweep(model, _select(bench), addition_cells(candidates)),
         SWEEP,
-        **decided,
+        **known,
     )
     chosen = choose(*ablated[:1], added, ablated[1], n_layers=n_layers)
     found = Tried(*ablated[:1], added, ablated[1], n_layers)
     if chosen.index is None:
         return found
-    return _strengths(bench, found, candidates[chosen.index], {**decided, "chosen": chosen.index})
+    return _strengths(bench, found, candidates[chosen.index], {**known, "chosen": chosen.index})
 
 
-def _strengths(bench: Bench, found: Tried, chosen: Candidate, decided: dict[str, Any]) -> Tried:
+def _strengths(bench: Bench, found: Tried, chosen: Candidate, known: dict[str, Any]) -> Tried:
     texts, v = bench.prepared.texts, chosen.direction
     strengths = bench.kept(
         "selection-strengths",
         "tuned",
         lambda model: sweep(model, _select(bench), strength_cells(v)),
         SWEEP,
-        **decided,
+        **known,
     )
     harm = bench.kept(
         "selection-strength-damage",
@@ -97,7 +97,7 @@ def _strengths(bench: Bench, found: Tried, chosen: Candidate, decided: dict[str,
         lambda model: damage(model, texts, strength_cells(v)),
         DAMAGE,
         texts=bench.prepared.texts_hash,
-        **decided,
+        **known,
     )
     picked = choose_strength(strengths, harm)
     if picked.index is None:
@@ -110,7 +110,7 @@ def _strengths(bench: Bench, found: Tried, chosen: Candidate, decided: dict[str,
             lambda model: sweep(model, bench.prepared.edited, cells),
             SWEEP,
             strength=picked.index,
-            **decided,
+            **known,
         )
         for name in ("tuned", "aligned")
     ]
@@ -136,16 +136,6 @@ def _candidates(bench: Bench) -> tuple[Candidate, ...]:
 
 def _select(bench: Bench) -> Contrast:
     return bench.prepared.contrast.only(bench.prepared.parts["select"], name="select")
-
-
-def _decided(bench: Bench) -> dict[str, Any]:
-    prepared, sampling = bench.prepared, bench.prepared.config.sampling
-    return {
-        "aligned": prepared.inputs("aligned"),
-        "parts": prepared.parts,
-        "edited": prepared.edited.questions,
-        "draws": [sampling.random_directions, sampling.seed],
-    }
 
 
 def dose_sweeps(bench: Bench, name: str) -> Mapping[str, Any] | None:

@@ -9,16 +9,19 @@ from typing import Any
 from erosion.activations import Activations
 from erosion.auditing.bench import Bench, Format
 from erosion.auditing.readings.vectors import activations, directions, selected
+from erosion.errors import BadModel
 from erosion.experiments import causal_cell, causal_damage, patched, within_run
 from erosion.experiments.causal_cells import edits_of
 from erosion.experiments.patching import PAIRS
 from erosion.experiments.patching_cells import donor_sites
 from erosion.experiments.results import Result, load_result
+from erosion.models import Model
+from erosion.models.proofs import probe_logits
 from erosion.sites import Site
 from erosion.sweeps import Sweep, grid, load_sweep, sweep
 from erosion.token_activations import TokenActivations, load_token_activations, read_tokens
 
-__all__ = ["cells", "damages", "domain_cells", "donors", "patches", "within"]
+__all__ = ["SWEEP", "cells", "damages", "decided", "domain_cells", "donors", "patches", "within"]
 
 SWEEP = Format[Sweep](lambda found, path: found.save(path), load_sweep)
 TOKENS = Format[TokenActivations](lambda found, path: found.save(path), load_token_activations, "safetensors")
@@ -43,7 +46,7 @@ def cells(bench: Bench, name: str) -> Mapping[Site, Sweep] | None:
                 seed=sampling.seed,
             ),
             SWEEP,
-            **_decided(bench),
+            **decided(bench),
         )
         for site, direction in directions(bench).items()
     }
@@ -61,7 +64,7 @@ def domain_cells(bench: Bench, name: str) -> Sweep | None:
         lambda model: sweep(model, tested, grid(lambda edit: made[edit], edit=list(made))),
         SWEEP,
         at=str(selected(bench)),
-        **_decided(bench),
+        **decided(bench),
     )
 
 
@@ -76,7 +79,7 @@ def damages(bench: Bench, name: str) -> Result | None:
         found = causal_damage(model, prepared.texts, directions(bench), aligned=training, sampling=sampling)
         return Result("damage", {}, {}, found)
 
-    return bench.kept("damage", name, make, RESULT, texts=prepared.texts_hash, **_decided(bench))
+    return bench.kept("damage", name, make, RESULT, texts=prepared.texts_hash, **decided(bench))
 
 
 def donors(bench: Bench, name: str) -> None:
@@ -90,12 +93,20 @@ def _donor(bench: Bench, name: str, site: Site) -> TokenActivations:
     return bench.kept(
         f"donor-{site}",
         name,
-        lambda model: read_tokens(
-            model, edited, sites=donor_sites(site.layer, n_heads=model.anatomy.n_heads)
-        ),
+        lambda model: read_tokens(model, edited, sites=donor_sites(site.layer, n_heads=_heads(model))),
         TOKENS,
         edited=edited.questions,
     )
+
+
+def _heads(model: Model) -> int:
+    """How many heads can be read apart: none inside a fused projection that carries an adapter."""
+    try:
+        with model.hooked([(Site(0, "z", 0), lambda h: None)]):
+            probe_logits(model.hf)
+    except BadModel:
+        return 0
+    return model.anatomy.n_heads
 
 
 def patches(bench: Bench, name: str) -> Mapping[str, Mapping[Site, Sweep]] | None:
@@ -123,7 +134,7 @@ def _patched(bench: Bench, pair: str, into: str, donor: str, site: Site) -> Swee
         ),
         SWEEP,
         donor=bench.prepared.inputs(donor),
-        **_decided(bench),
+        **decided(bench),
     )
 
 
@@ -144,7 +155,7 @@ def within(bench: Bench, name: str) -> Mapping[Site, Sweep] | None:
                 seed=seed,
             ),
             SWEEP,
-            **_decided(bench),
+            **decided(bench),
         )
         for site in bench.prepared.sites
     }
@@ -154,7 +165,7 @@ def _training(bench: Bench) -> Activations:
     return activations(bench, "aligned").of(bench.prepared.parts["fit"])
 
 
-def _decided(bench: Bench) -> dict[str, Any]:
+def decided(bench: Bench) -> dict[str, Any]:
     """What decides a sweep beside the model: direction, split, questions and draws."""
     prepared, sampling = bench.prepared, bench.prepared.config.sampling
     return {
