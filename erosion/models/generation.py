@@ -4,6 +4,7 @@ Notable: an answer depends on its conversation, its place in the list and the se
 happens to be written in; a checkpoint's own sampling settings (repetition penalties, top-k) are left out.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,6 +98,8 @@ class _Writer:
     def __init__(self, model: Model, longest: int, temperature: float, seed: int) -> None:
         self.model, self.longest, self.temperature, self.seed = model, longest, temperature, seed
         self.ends = stop_ids(model)
+        named = inspect.signature(type(model.hf).forward).parameters
+        self.cache = "cache" if "cache" in named else "past_key_values"  # renamed in transformers 5.24
 
     @torch.no_grad()
     def answers(self, batch: Batch) -> list[Reply]:
@@ -126,11 +129,11 @@ class _Writer:
             input_ids=ids,
             attention_mask=mask,
             position_ids=position_ids(mask)[:, -ids.shape[1] :],
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self.cache: cache},
         )
-        return output.logits[:, -1], output.past_key_values
+        return output.logits[:, -1], getattr(output, self.cache)
 
     def _choose(
         self, logits: Float[Tensor, "batch vocab"], randoms: list[torch.Generator]

@@ -1,5 +1,7 @@
 """Laws of generation: the cache changes nothing, edits hold where they should, seeds and batches obey."""
 
+from functools import wraps
+
 import agreement
 import pytest
 import torch
@@ -214,6 +216,7 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_no_answer(zoo_model, 
     expected = generate(model, ASKED, under=[steer(direction(1), by=2)], max_new_tokens=4)
     forward = type(model.hf).forward
 
+    @wraps(forward)
     def narrow(self, *args, **kwargs):
         if len(kwargs["input_ids"]) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
