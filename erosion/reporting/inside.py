@@ -142,8 +142,8 @@ def _edits(result: Result, metric: str) -> Block:
         limits=(
             "An edit that restores the margin shows that the direction is enough at that layer, not that the "
             "fine-tune "
-            "worked through it. Effects on free answers and side effects on harmless text are not measured "
-            "here."
+            "worked through it. Effects on free answers are not measured here; what the edits cost on "
+            "neutral texts stands below."
         ),
         tables=(
             of_estimates({"lost": found["lost"]}, caption=f"The lost {metric}"),
