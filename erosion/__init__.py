@@ -139,6 +139,7 @@ _ROOMS = {
     "erosion.models": (
         "Model",
         "Placement",
+        "blended",
         "dosed",
         "every_layer",
         "generate",

@@ -112,6 +112,7 @@ from erosion.metrics import token_divergences as token_divergences
 from erosion.metrics import top_continuations as top_continuations
 from erosion.models import Model as Model
 from erosion.models import Placement as Placement
+from erosion.models import blended as blended
 from erosion.models import dosed as dosed
 from erosion.models import every_layer as every_layer
 from erosion.models import generate as generate

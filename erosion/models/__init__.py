@@ -1,7 +1,7 @@
 """The one room that knows TransformerLens and transformers' model classes."""
 
 from erosion.models.batches import Batch
-from erosion.models.blends import Change, dosed, parts_of_change
+from erosion.models.blends import Change, blended, dosed, parts_of_change
 from erosion.models.checkpoints import Found, find
 from erosion.models.embeddings import SpecialRows, untrained_tokens, vocabulary_rows
 from erosion.models.generation import Reply, generate
@@ -24,6 +24,7 @@ __all__ = [
     "Reply",
     "Shape",
     "SpecialRows",
+    "blended",
     "dosed",
     "every_layer",
     "find",

@@ -2,9 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from einops import repeat
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from erosion.errors import BadModel
+from erosion.errors import BadInput, BadModel
 from erosion.models.checkpoints import Found
 from erosion.models.quiet import first_line, quiet
 from erosion.shapes import Tensor
@@ -21,6 +21,7 @@ from erosion.shapes import Tensor
 __all__ = ["Adapters", "attach"]
 
 _FILE = "adapter_model.safetensors"
+_NOT_LINEAR = "is not linear in its scale (DoRA, or embeddings, biases, fused experts or whole modules)"
 _EMBEDDINGS = {"embed_tokens", "lm_head", "wte", "embed_in", "embed_out"}
 
 
@@ -28,42 +29,49 @@ _EMBEDDINGS = {"embed_tokens", "lm_head", "wte", "embed_in", "embed_out"}
 class Adapters:
     """The adapters of one model, by the folder they came from.
 
-    ``linear[folder]`` says whether the update is linear in the scale: a DoRA, or one that also replaces
-    whole modules or touches embeddings, can only be on or off.
+    ``linear[folder]`` says whether the update is linear in the scale and on plain matrices: a DoRA, or one
+    that also replaces whole modules or touches embeddings, biases or fused experts, is only on or off.
+    ``mixes`` counts the mixes that hold at present.
     """
 
     names: Mapping[Path, str]
     linear: Mapping[Path, bool]
     layers: Sequence[Any]
+    mixes: list[None] = field(default_factory=list)
+
+    def name_of(self, folder: Path) -> str:
+        """Under which name an adapter is attached.
+
+        Raises:
+            BadModel: it was not attached.
+        """
+        if folder not in self.names:
+            raise BadModel(f"The adapter {folder} was not loaded with this model: name it when loading.")
+        return self.names[folder]
 
     def use(self, folder: Path | None, scale: float = 1.0) -> None:
         """Switch one adapter on at ``scale``, or all off with None.
 
         Raises:
             BadModel: an adapter that was not attached, or a scale between 0 and 1 that means nothing for it.
+            BadInput: a mix holds, which this would end unnoticed.
         """
-        if folder is not None and folder not in self.names:
-            raise BadModel(f"The adapter {folder} was not loaded with this model: name it when loading.")
-        if folder is not None and scale not in (0, 1) and not self.linear[folder]:
-            raise BadModel(
-                f"{folder} is not linear in its scale (DoRA, embeddings or whole modules) and cannot be at "
-                f"{scale:g}: use 0 or 1."
+        if self.mixes:
+            raise BadInput(
+                "A dose of adapters holds, and the model cannot be another checkpoint inside it: leave its "
+                "block first."
             )
-        name = None if folder is None or scale == 0 else self.names[folder]
+        name = None if folder is None else self.name_of(folder)
+        if folder is not None and scale not in (0, 1) and not self.linear[folder]:
+            raise BadModel(f"{folder} {_NOT_LINEAR} and cannot be at {scale:g}: use 0 or 1.")
         for layer in self.layers:
-            has = name is not None and name in getattr(layer, "modules_to_save", (name,))
-            layer.enable_adapters(has)
-            if has:
-                layer.set_adapter([name])
-                if hasattr(layer, "set_scale"):
-                    layer.set_scale(name, scale)
-            layer.requires_grad_(False)
+            _set(layer, {} if name is None or scale == 0 else {name: scale})
 
     @contextmanager
     def mixed(
         self, scales: Mapping[Path, float], chosen: Callable[[Tensor], bool] | None = None
     ) -> Iterator[None]:
-        """Several adapters at once inside the block, each at its scale; undone after it.
+        """Several adapters at once inside the block, each at its scale; undone after it, bit for bit.
 
         Args:
             scales: folder -> what multiplies its update.
@@ -71,31 +79,26 @@ class Adapters:
 
         Raises:
             BadModel: an adapter that was not attached, or one that is not linear in its scale at another
-                scale than 0 and 1.
+                scale than 0 and 1, or in parts.
         """
+        names = {self.name_of(folder): scale for folder, scale in scales.items() if scale != 0}
         for folder, scale in scales.items():
-            if folder not in self.names:
-                raise BadModel(f"The adapter {folder} was not loaded with this model: name it when loading.")
             if not self.linear[folder] and (scale not in (0, 1) or chosen is not None):
-                raise BadModel(
-                    f"{folder} is not linear in its scale (DoRA, embeddings or whole modules) and cannot be "
-                    "at "
-                    f"{scale:g}, nor in parts: use 0 or 1 of the whole."
-                )
-        layers = [
-            layer
-            for layer in self.layers
-            if chosen is None or (hasattr(layer, "get_base_layer") and chosen(layer.get_base_layer().weight))
-        ]
+                where = f"at {scale:g}" if chosen is None else "in parts"
+                raise BadModel(f"{folder} {_NOT_LINEAR} and cannot be {where}: use 0 or 1 of the whole.")
+        if chosen is not None and not all(self.linear.values()):
+            raise BadModel(f"An adapter of this model {_NOT_LINEAR}: it cannot be dosed in parts.")
+        layers = [one for one in self.layers if chosen is None or chosen(one.get_base_layer().weight)]
         were = [_state(layer) for layer in layers]
+        self.mixes.append(None)
         try:
             for layer in layers:
-                _set(layer, {self.names[folder]: s for folder, s in scales.items() if s != 0})
+                _set(layer, names)
             yield
         finally:
-            for layer, (disabled, active) in zip(layers, were, strict=True):
-                _set(layer, active)
-                layer.enable_adapters(not disabled)
+            self.mixes.pop()
+            for layer, state in zip(layers, were, strict=True):
+                _put_back(layer, *state)
 
     @contextmanager
     def by_copy(self, scales: Mapping[Path, Sequence[float]], *, rows: int) -> Iterator[None]:
@@ -121,35 +124,37 @@ class Adapters:
             yield
 
 
-def _state(layer: Any) -> tuple[bool, dict[str, float]]:
-    """Whether a layer's adapters are off, and the scale of each that is on (1 is its own alpha / rank)."""
-    names = [name for name in layer.active_adapters if name in getattr(layer, "lora_A", (name,))]
-    return bool(layer.disable_adapters), {name: _scale(layer, name) for name in names}
+def _state(layer: Any) -> tuple[bool, list[str], dict[str, Any]]:
+    """Whether a layer's adapters are off, which are on, and what multiplies each."""
+    return bool(layer.disable_adapters), _has(layer, layer.active_adapters), dict(_scaling(layer))
 
 
-def _scale(layer: Any, name: str) -> float:
-    if not hasattr(layer, "scaling"):
-        return 1.0
-    now, full = layer.scaling[name], None
-    layer.set_scale(name, 1.0)
-    full = layer.scaling[name]
-    layer.scaling[name] = now
-    return now / full
+def _put_back(layer: Any, disabled: bool, active: list[str], scaling: Mapping[str, Any]) -> None:
+    if active:
+        layer.set_adapter(active)
+    _scaling(layer).update(scaling)
+    layer.enable_adapters(not disabled)
+    layer.requires_grad_(False)
+
+
+def _scaling(layer: Any) -> dict[str, Any]:
+    return getattr(layer, "scaling", {})
+
+
+def _has(layer: Any, names: Iterable[str]) -> list[str]:
+    """Which of the adapters a wrapped module knows of (a LoRA layer passes over those it has not)."""
+    return [name for name in names if name in getattr(layer, "modules_to_save", (name,))]
 
 
 def _set(layer: Any, scales: Mapping[str, float]) -> None:
-    """The named adapters on at their scales where the layer has them, all others off."""
-    has = {
-        name: s
-        for name, s in scales.items()
-        if name in getattr(layer, "lora_A", ()) or name in getattr(layer, "modules_to_save", ())
-    }
+    """The named adapters on at their scales, all others off."""
+    has = _has(layer, scales)
     layer.enable_adapters(bool(has))
     if has:
-        layer.set_adapter(list(has))
-        for name, scale in has.items():
+        layer.set_adapter(has)
+        for name in has:
             if hasattr(layer, "set_scale"):
-                layer.set_scale(name, scale)
+                layer.set_scale(name, scales[name])
     layer.requires_grad_(False)
 
 
@@ -178,7 +183,8 @@ def attach(hf: PreTrainedModel, checkpoints: Sequence[Found], *, weights_hash: s
         _load(hf, folder, names[folder], dora=bool(config.get("use_dora")))
         whole = config.get("modules_to_save") or config.get("trainable_token_indices")
         embeddings = _EMBEDDINGS & set(config.get("target_modules") or ())
-        linear[folder] = not (config.get("use_dora") or whole or embeddings)
+        special = any(config.get(one) for one in ("use_dora", "lora_bias", "target_parameters"))
+        linear[folder] = not (special or whole or embeddings)
     kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
     return Adapters(names, linear, tuple(module for module in hf.modules() if isinstance(module, kinds)))
 
@@ -228,7 +234,8 @@ def _is_copy(weight: Tensor | None, saved: Tensor) -> bool:
     )
 
 
-def _load(hf: PreTrainedModel, folder: Path, name: str, *, dora: bool) -> None:
+def _load(hf: Any, folder: Path, name: str, *, dora: bool) -> None:
+    layout = getattr(hf, "_weight_conversions", None)  # of the weights' files; replaced by the adapter's
     try:
         with quiet():
             if dora:
@@ -241,6 +248,7 @@ def _load(hf: PreTrainedModel, folder: Path, name: str, *, dora: bool) -> None:
             f"The adapter {folder} does not fit {hf.name_or_path} ({first_line(error)}): "
             "give the weights it was trained on."
         ) from error
+    hf._weight_conversions = layout
     missing = [key for key in info.missing_keys if name in key]  # others were loaded before
     wrong = sorted({str(key) for key in (*missing, *info.unexpected_keys, *info.mismatched_keys)})
     if wrong:

@@ -8,27 +8,34 @@ they have in the model at hand: dose 0 on the tuned model *restores* a part (a r
 aligned one *grafts* it.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from erosion.errors import BadInput, BadModel
-from erosion.files import hash_json
-from erosion.models.checkpoints import Found, find
+from erosion.models.checkpoints import Found, find, hash_weights
 from erosion.models.hooked import Model
-from erosion.models.quiet import first_line, quiet
-from erosion.models.weights import changed_weights
+from erosion.models.loading import read_config
+from erosion.models.stored import reader
+from erosion.models.weights import changed_weights, edited
 from erosion.shapes import Tensor
 from erosion.triads import Checkpoint
 
-__all__ = ["Change", "dosed", "part_of", "parts_of_change"]
+__all__ = ["Change", "blended", "dosed", "part_of", "parts_of_change"]
 
-_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
+_BLOCK = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.([^.]*)")
+_COMPUTED = (  # what is computed with the weights: no dose lies between two ways of computing
+    *("model_type", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"),
+    *("hidden_act", "hidden_activation", "activation_function", "rms_norm_eps", "layer_norm_eps"),
+    *("layer_norm_epsilon", "rope_parameters", "sliding_window", "tie_word_embeddings"),
+    *("attn_logit_softcapping", "final_logit_softcapping", "num_experts_per_tok"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,19 +56,39 @@ def part_of(name: str) -> str:
     block = _BLOCK.search(name)
     if block is not None:
         inside = block[2]
-        kind = "norm" if "norm" in inside or "ln_" in inside else "mlp"
-        return f"L{block[1]}.{'attention' if 'attn' in inside or 'attention.' in inside else kind}"
+        if "norm" in inside or inside.startswith("ln"):
+            return f"L{block[1]}.norm"
+        return f"L{block[1]}.{'attention' if 'attn' in inside or 'attention' in inside else 'mlp'}"
     if "norm" in name or "ln_f" in name:
         return "final_norm"
     return "head" if "lm_head" in name or "embed_out" in name else "embedding"
 
 
-def _chosen(name: str, only: Sequence[str] | None) -> bool:
-    """Whether a parameter is named by ``only``: by its part, its block or its kind."""
-    if only is None:
-        return True
+def _words(name: str) -> set[str]:
+    """What a parameter can be called: its part, block or kind, its own name or its module's."""
     part = part_of(name)
-    return bool({part, *part.split(".")} & set(only))
+    return {part, *part.split("."), name, name.rpartition(".")[0]}
+
+
+def _chosen(name: str, only: Sequence[str] | None) -> bool:
+    return only is None or bool(_words(name) & set(only))
+
+
+def blended(
+    model: Model, other: Checkpoint, *, share: float | int, only: Sequence[str] | None = None
+) -> AbstractContextManager[Model]:
+    """The model part of the way to another checkpoint inside the block: p + share (q - p).
+
+    :func:`dosed` with the model as it was loaded in aligned's place: undone bit for bit, arguments and
+    errors as there.
+
+    >>> import erosion as er
+    >>> triad = er.load_organism().triad()
+    >>> with er.load(triad.tuned) as model, er.blended(model, triad.aligned, share=1, only=["L3"]):
+    ...     model.provenance.model.endswith("in L3")
+    True
+    """
+    return dosed(model, model.found.checkpoint, other, dose=share, only=only)
 
 
 @contextmanager
@@ -81,11 +108,14 @@ def dosed(
         tuned: the fine-tune.
         dose: 0 is aligned and 1 tuned, exactly.
         only: parts (``L3.mlp``), blocks (``L3``) or kinds (``attention``, ``mlp``, ``norm``,
-            ``embedding``, ``head``, ``final_norm``) that are dosed; None for all.
+            ``embedding``, ``head``, ``final_norm``), modules or parameters by their full names, that are
+            dosed; None for all.
 
     Raises:
-        BadInput: a part that the model does not have, or a model that is neither of the two.
-        BadModel: checkpoints that differ in shape, or adapters that are not linear in their scale.
+        BadInput: a dose that is not finite, a part that the model does not have, a model that is neither of
+            the two, or weights that another change holds already.
+        BadModel: checkpoints that differ in shape or in how they compute, weights that are not finite,
+            quantised or not in memory, or adapters that are not linear in their scale.
 
     Memory: a copy of the parameters that change; one tensor of the other checkpoint.
 
@@ -96,14 +126,27 @@ def dosed(
     True
     """
     pair = find(aligned), find(tuned)
+    if not math.isfinite(dose):
+        raise BadInput(f"A dose of {dose} is not a finite number: 0 is aligned and 1 is tuned.")
     _require_parts(model, only)
+    _require_between(model, *pair)
     said = f"{dose:g} of the fine-tune" + ("" if only is None else f" in {', '.join(only)}")
+    key = [float(dose), None if only is None else list(only), *map(_identity, pair)]
     if pair[0].weights == pair[1].weights:
-        with _mixed(model, *pair, float(dose), only, said):
-            yield model
+        with _mixed(model, *pair, float(dose), only):
+            provenance, model.provenance = model.provenance, edited(model.provenance, said, key)
+            try:
+                yield model
+            finally:
+                model.provenance = provenance
         return
-    with changed_weights(model, _towards(model, *pair, float(dose), only), said=said):
+    with changed_weights(model, _towards(model, *pair, float(dose), only), said=said, key=key):
         yield model
+
+
+def _identity(found: Found) -> list[Any]:
+    adapter = None if found.adapter is None else hash_weights(found.adapter)
+    return [hash_weights(found.weights), adapter, found.scale]
 
 
 def parts_of_change(model: Model, aligned: Checkpoint, tuned: Checkpoint) -> tuple[Change, ...]:
@@ -112,6 +155,7 @@ def parts_of_change(model: Model, aligned: Checkpoint, tuned: Checkpoint) -> tup
     Arguments and errors as :func:`dosed`. Memory: two tensors.
     """
     one, other = find(aligned), find(tuned)
+    _require_between(model, one, other)
     squares: dict[str, tuple[float, float]] = {}
     for name, before, change in _changes(model, one, other):
         moved, size = squares.get(part_of(name), (0.0, 0.0))
@@ -128,23 +172,26 @@ def _changes(model: Model, aligned: Found, tuned: Found) -> Iterator[tuple[str, 
     """Every parameter's name, its squared norm in aligned, and the squared norm of its change."""
     parameters = model.weights.parameters
     if aligned.weights == tuned.weights:
-        by_parameter = {id(one): name for name, one in parameters.items()}
-        for layer in model.adapters.layers:
-            if hasattr(layer, "get_delta_weight"):
-                weight = layer.get_base_layer().weight
-                change = sum(
-                    (scale * layer.get_delta_weight(name).double() / layer.scaling[name] * _full(layer, name))
-                    for name, scale in _shares(model, aligned, tuned).items()
-                    if name in layer.lora_A
-                )
-                size = float(weight.double().square().sum())
-                yield by_parameter[id(weight)], size, float(torch.as_tensor(change).square().sum())
+        shares, by_parameter = _shares(model, aligned, tuned), {id(p): name for name, p in parameters.items()}
+        for layer in model.adapters.layers if shares else ():
+            weight = layer.get_base_layer().weight
+            change = [
+                layer.get_delta_weight(name) * (share * _full(layer, name) / layer.scaling[name])
+                for name, share in shares.items()
+                if name in layer.lora_A
+            ]
+            yield by_parameter[id(weight)], _square(weight), _square(sum(change)) if change else 0.0
         return
-    read = _reader(model, tuned if model.found.weights == aligned.weights else aligned)
+    here_is_aligned = model.found.weights == aligned.weights
+    read = reader(model.hf, parameters, tuned if here_is_aligned else aligned)
     for name, parameter in parameters.items():
-        here, there = parameter.double().cpu(), read(name).double()
-        before = here if model.found.weights == aligned.weights else there
-        yield name, float(before.square().sum()), float((here - there).square().sum())
+        here, there = parameter.detach().cpu(), read(name)
+        exact = torch.promote_types(here.dtype, torch.float32)
+        yield name, _square(here if here_is_aligned else there), _square(here.to(exact) - there.to(exact))
+
+
+def _square(values: Any) -> float:
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
 
 
 def _full(layer: object, name: str) -> float:
@@ -158,7 +205,9 @@ def _shares(model: Model, aligned: Found, tuned: Found) -> dict[str, float]:
     shares: dict[str, float] = {}
     for found, sign in ((tuned, 1.0), (aligned, -1.0)):
         if found.adapter is not None:
-            name = model.adapters.names[found.adapter]
+            name = model.adapters.name_of(found.adapter)
+            if not all(model.adapters.linear.values()):
+                raise BadModel(f"{found} is no plain LoRA: the change it makes has no parts; merge it first.")
             shares[name] = shares.get(name, 0.0) + sign * found.scale
     return shares
 
@@ -167,18 +216,18 @@ def _towards(
     model: Model, aligned: Found, tuned: Found, dose: float, only: Sequence[str] | None
 ) -> Callable[[str, Tensor], Tensor | None]:
     """What each parameter becomes at a dose, seen from the model at hand."""
-    if model.found.weights not in (aligned.weights, tuned.weights):
-        raise BadInput(f"{model.found} is neither {aligned} nor {tuned}: load one of the two.")
-    if aligned.adapter is not None or tuned.adapter is not None:
-        raise BadModel(
-            f"{aligned} and {tuned} stand on different weights, one with an adapter: merge it, then dose."
-        )
     here_is_tuned = model.found.weights == tuned.weights
-    read = _reader(model, aligned if here_is_tuned else tuned)
+    read = reader(model.hf, model.weights.parameters, aligned if here_is_tuned else tuned)
     share = 1 - dose if here_is_tuned else dose  # of the way from here to the other
 
     def change(name: str, parameter: Tensor) -> Tensor | None:
-        if share == 0 or not _chosen(name, only):
+        if not _chosen(name, only):
+            return None
+        if name in model.weights.changed:
+            raise BadInput(
+                f"{name} is changed already ({model.provenance.model}): put the dose around that change."
+            )
+        if share == 0:
             return None
         other = read(name).to(parameter.device)
         if share == 1:
@@ -189,78 +238,44 @@ def _towards(
     return change
 
 
-def _reader(model: Model, other: Found) -> Callable[[str], Tensor]:
-    """Reads a parameter of another checkpoint by its plain name, from disk."""
-    shapes = {name: tuple(one.shape) for name, one in model.weights.parameters.items()}
-    where: dict[str, Path] = {}
-    for shard in sorted(other.weights.glob("*.safetensors")):
-        with safe_open(str(shard), framework="pt") as file:
-            where |= dict.fromkeys(file.keys(), shard)
-    if shapes.keys() <= where.keys():
-        read = lambda name: _from(where[name], name)  # noqa: E731
-    else:
-        read = _loaded(other, shapes).__getitem__
-
-    def checked(name: str) -> Tensor:
-        found = read(name)
-        if tuple(found.shape) != shapes[name]:
+def _require_between(model: Model, aligned: Found, tuned: Found) -> None:
+    """Refuse a model that lies nowhere between the two, and two between which nothing lies."""
+    same = aligned.weights == tuned.weights
+    stands = model.found.weights in (aligned.weights, tuned.weights)
+    if stands and not same and (aligned.adapter is not None or tuned.adapter is not None):
+        raise BadModel(
+            f"{aligned} and {tuned} stand on different weights, one with an adapter: merge it, then dose."
+        )
+    if not stands or (not same and model.found.adapter is not None):
+        raise BadInput(f"{model.found} is neither {aligned} nor {tuned}: load one of the two.")
+    if same:
+        return
+    one, other = read_config(aligned.weights), read_config(tuned.weights)
+    for what in _COMPUTED:
+        a, b = getattr(one, what, None), getattr(other, what, None)
+        if a != b:
             raise BadModel(
-                f"{name} is {tuple(found.shape)} in {other} and {shapes[name]} here: a dose needs "
-                "checkpoints "
-                "of one shape."
+                f"{aligned} and {tuned} compute differently ({what} is {a} against {b}): a dose needs "
+                "checkpoints of one architecture."
             )
-        return found
-
-    return checked
-
-
-def _from(shard: Path, name: str) -> Tensor:
-    with safe_open(str(shard), framework="pt") as file:
-        return file.get_tensor(name)
-
-
-def _loaded(other: Found, needed: Mapping[str, tuple[int, ...]]) -> Mapping[str, Tensor]:
-    """The other checkpoint's parameters where its files use other names (experts one by one, say).
-
-    Memory: the whole other model, on the CPU.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with quiet():
-            hf = AutoModelForCausalLM.from_pretrained(
-                str(other.weights), use_safetensors=True, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:
-        raise BadModel(f"{other} cannot be loaded ({first_line(error)}): save it again.") from error
-    found = {name: parameter.data for name, parameter in hf.named_parameters()}
-    missing = sorted(needed.keys() - found.keys())
-    if missing:
-        raise BadModel(f"{other} has no {missing[0]}: a dose needs checkpoints of one architecture.")
-    return found
 
 
 def _require_parts(model: Model, only: Sequence[str] | None) -> None:
     if only is None:
         return
-    known = {
-        word
-        for name in model.weights.parameters
-        for part in [part_of(name)]
-        for word in (part, *part.split("."))
-    }
+    known = {word for name in model.weights.parameters for word in _words(name)}
     strange = [part for part in only if part not in known]
     if strange or not only:
         raise BadInput(
             f"There is no part {strange[0] if strange else only!r} in this model: name blocks (L0 to "
             f"L{model.n_layers - 1}), kinds (attention, mlp, norm, embedding, head, "
-            "final_norm) or both (L0.mlp)."
+            "final_norm), both (L0.mlp) or a module's full name."
         )
 
 
 @contextmanager
 def _mixed(
-    model: Model, aligned: Found, tuned: Found, dose: float, only: Sequence[str] | None, said: str
+    model: Model, aligned: Found, tuned: Found, dose: float, only: Sequence[str] | None
 ) -> Iterator[None]:
     """Adapters at their share: aligned's at 1 - dose, tuned's at dose, on the chosen modules."""
     scales: dict[Path, float] = {}
@@ -272,14 +287,5 @@ def _mixed(
     def chosen(weight: Tensor) -> bool:
         return _chosen(by_parameter[id(weight)], only)
 
-    provenance = model.provenance
     with model.adapters.mixed(scales, chosen if only is not None else None):
-        model.provenance = replace(
-            provenance,
-            model=f"{provenance.model}, {said}",
-            weights_hash=hash_json([provenance.weights_hash, said]),
-        )
-        try:
-            yield
-        finally:
-            model.provenance = provenance
+        yield

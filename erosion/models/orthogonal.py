@@ -21,6 +21,7 @@ from torch import nn
 
 from erosion.directions import Direction, Subspace
 from erosion.errors import BadDirection, BadModel
+from erosion.files import hash_bytes
 from erosion.interventions import rows_of
 from erosion.models.hooked import Model, every_layer
 from erosion.models.proofs import probe_arguments
@@ -28,11 +29,11 @@ from erosion.models.weights import changed_weights
 from erosion.shapes import Float, Tensor
 from erosion.sites import Site
 
-__all__ = ["orthogonalised_weights", "residual_along", "writing_sites"]
+__all__ = ["orthogonalised_weights", "residual_along", "writing_sites", "writing_weights"]
 
 _PLACES = ("wpe", "embed_positions")
 _WRITERS = re.compile(
-    r"(^|\.)(o_proj|out_proj|c_proj|down_proj|dense|dense_4h_to_h|fc2|w2)(\.weight|\.bias)?$"
+    r"(^|\.)(o_proj|out_proj|c_proj|down_proj|dense|dense_4h_to_h|fc2|w2)(\.weight|\.bias|_bias)?$"
     rf"|(^|\.)({'|'.join(_PLACES)})\.weight$"
 )
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
@@ -59,7 +60,14 @@ def writing_sites(model: Model) -> tuple[Site, ...]:
 
 def normalises_writes(model: Model) -> bool:
     """Whether the blocks normalise what attention and MLP write before it is added."""
-    return any("post_feedforward_layernorm" in name for name in model.weights.parameters)
+    normed = ("post_feedforward_layernorm", "post_mlp_layernorm")
+    return any(norm in name for name in model.weights.parameters for norm in normed)
+
+
+def writing_weights(model: Model) -> tuple[str, ...]:
+    """The plain names of every matrix and bias that writes to the residual stream, embeddings included."""
+    names = model.weights.parameters
+    return tuple(name for name in names if name == model.weights.embedding or _WRITERS.search(name))
 
 
 @contextmanager
@@ -68,7 +76,8 @@ def orthogonalised_weights(model: Model, direction: Direction | Subspace) -> Ite
 
     It proves itself: on a probe, the residual stream of every layer has no part along the direction but
     rounding. Tied embeddings are untied first, so that the output head stays as it was; adapters that are on
-    are taken in too.
+    are taken in too. Several directions are one subspace: taking them out one after another would leave a
+    part of the first.
 
     Args:
         model: a loaded model.
@@ -76,8 +85,8 @@ def orthogonalised_weights(model: Model, direction: Direction | Subspace) -> Ite
 
     Raises:
         BadDirection: another width.
-        BadModel: an architecture that normalises what it writes, an adapter that is not linear, or a
-            residual stream that still has a part along the direction.
+        BadModel: an architecture that normalises what it writes, an adapter that is not linear, weights that
+            are quantised or not in memory, or a residual stream that still has a part along the direction.
 
     Memory: a copy of the embeddings and of every matrix that writes.
 
@@ -93,14 +102,20 @@ def orthogonalised_weights(model: Model, direction: Direction | Subspace) -> Ite
     """
     basis = rows_of(direction)
     _require_possible(model, basis)
+    written = set(writing_weights(model))
 
     def change(name: str, parameter: Tensor) -> Tensor | None:
-        if name == model.weights.embedding or _WRITERS.search(name):
-            return _without(parameter, basis, axis=_axis(model, name, parameter))
-        return None
+        if name not in written:
+            return None
+        return _without(parameter, basis, axis=_axis(model, name, parameter))
 
-    said = f"orthogonalised against {direction!r}"
-    with _untied(model), changed_weights(model, change, said=said), _adapters_without(model, basis):
+    changing = changed_weights(
+        model,
+        change,
+        said=f"orthogonalised against {direction!r}",
+        key=hash_bytes(basis.cpu().double().numpy().tobytes()),
+    )
+    with _untied(model), changing, _adapters_without(model, basis):
         left = residual_along(model, direction)
         if not left <= _TOLERANCE.get(model.hf.dtype, 3e-2):
             raise BadModel(
@@ -114,9 +129,8 @@ def orthogonalised_weights(model: Model, direction: Direction | Subspace) -> Ite
 def _require_possible(model: Model, basis: Tensor) -> None:
     if basis.shape[-1] != model.d_model:
         raise BadDirection(
-            f"The direction is {basis.shape[-1]} wide and the residual stream {model.d_model}: use one "
-            "fitted "
-            "on this model."
+            f"The direction is {basis.shape[-1]} wide and the residual stream {model.d_model}: use "
+            "one fitted on this model."
         )
     if normalises_writes(model):
         raise BadModel(
@@ -125,8 +139,8 @@ def _require_possible(model: Model, basis: Tensor) -> None:
         )
     if any(not linear for linear in model.adapters.linear.values()):
         raise BadModel(
-            "An adapter of this model is not linear (DoRA, embeddings or whole modules): merge it into the "
-            "weights first, and orthogonalise those."
+            "An adapter of this model is not linear (DoRA, or embeddings, biases, fused experts or whole "
+            "modules): merge it into the weights first, and orthogonalise those."
         )
 
 
@@ -134,10 +148,10 @@ def _axis(model: Model, name: str, parameter: Tensor) -> int:
     """Which axis of a parameter is the residual stream."""
     if parameter.ndim == 1:
         return 0
-    if parameter.ndim == 3:  # experts: [expert, d_model, in]
-        return 1
+    if parameter.ndim == 3:  # experts: [expert, d_model, in], or [expert, in, d_model]
+        return 2 if model.anatomy.architecture.startswith("GptOss") else 1
     embedding = name == model.weights.embedding or any(place in name for place in _PLACES)
-    return 1 if embedding or _transposed(model, name) else 0
+    return 1 if embedding or name.endswith("_bias") or _transposed(model, name) else 0
 
 
 def _transposed(model: Model, name: str) -> bool:
@@ -193,16 +207,20 @@ def _adapters_without(model: Model, basis: Tensor) -> Iterator[None]:
 
 
 def residual_along(model: Model, direction: Direction | Subspace) -> float:
-    """The largest part of any residual stream along a direction, relative to its norm, on a probe."""
-    basis, worst = rows_of(direction), 0.0
+    """The largest part of any residual stream along a direction, relative to its norm, on a probe.
+
+    NaN where the stream is not finite.
+    """
+    basis, found = rows_of(direction).double(), []
+    arguments = probe_arguments(model.hf)
+    real = arguments["attention_mask"].bool().cpu()
 
     def look(h: Tensor) -> None:
-        nonlocal worst
-        exact = h.double()
-        inside = einsum(exact, basis.to(h.device).double(), "b p d, k d -> b p k")
+        exact = h.detach().cpu().double()[real]
+        inside = einsum(exact, basis.cpu(), "token d, k d -> token k")
         norms = torch.linalg.vector_norm(exact, dim=-1).clamp(min=1e-30)
-        worst = max(worst, float((torch.linalg.vector_norm(inside, dim=-1) / norms).max()))
+        found.append((torch.linalg.vector_norm(inside, dim=-1) / norms).max())
 
     with torch.no_grad(), model.hooked([(site, look) for site in every_layer(model)]):
-        model.hf(**probe_arguments(model.hf), use_cache=False)
-    return worst
+        model.hf(**arguments, use_cache=False)
+    return float(torch.stack(found).max())

@@ -1,21 +1,25 @@
 """Saving a model as it stands: an ordinary Hugging Face folder with a card that says what was done."""
 
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
 
 from erosion import __version__
 from erosion.directions import Direction, Subspace
-from erosion.errors import BadInput
+from erosion.errors import BadInput, BadModel
 from erosion.files import write_atomically, write_json
 from erosion.models.hooked import Model
-from erosion.models.orthogonal import orthogonalised_weights, residual_along
+from erosion.models.orthogonal import orthogonalised_weights, residual_along, writing_weights
+from erosion.models.quiet import first_line, quiet
+from erosion.models.stored import as_stored
 from erosion.shapes import Tensor
 
 __all__ = ["save_checkpoint", "save_orthogonalised"]
@@ -43,12 +47,16 @@ def save_orthogonalised(model: Model, direction: Direction | Subspace, folder: s
     source = model.provenance
     with orthogonalised_weights(model, direction):
         facts = {
-            "done": "orthogonalised: W' = W - V V.T W for every matrix that writes to the residual stream",
+            "done": "orthogonalised: W' = W - V V.T W for every matrix and bias that writes to the residual "
+            "stream (arXiv 2406.11717, section 4.1)",
+            "edited": len(writing_weights(model)),
             "from": source.model,
             "from_weights_hash": source.weights_hash,
             "from_adapter_hash": source.adapter_hash,
+            "from_adapter_scale": source.adapter_scale,
             "direction": _facts_of(direction),
-            "largest part of a residual stream along it": residual_along(model, direction),
+            "verified": "largest |V.T h| / |h| of any layer's residual stream h on a probe",
+            "verified_at": residual_along(model, direction),
         }
         return save_checkpoint(model, folder, facts=facts)
 
@@ -69,7 +77,10 @@ def _facts_of(direction: Direction | Subspace) -> dict[str, Any]:
 
 
 def save_checkpoint(model: Model, folder: str | Path, *, facts: Mapping[str, Any]) -> Path:
-    """Write a model as it stands, adapters merged, as an ordinary Hugging Face folder.
+    """Write a model's weights as they stand, adapters merged, as an ordinary Hugging Face folder.
+
+    Names and shapes are those in which checkpoints of its kind are published (experts one by one, say), so
+    that other programs load it too.
 
     Args:
         model: a loaded model; changes of its weights around the call are saved.
@@ -78,31 +89,50 @@ def save_checkpoint(model: Model, folder: str | Path, *, facts: Mapping[str, Any
 
     Raises:
         BadInput: the folder holds something, or cannot be written.
+        BadModel: an adapter is on that is no plain LoRA, or weights are not in memory.
 
     Memory: a copy of the weights on the CPU.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     _require_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    state = {name: _apart(weight) for name, weight in as_stored(model.hf, _state(model)).items()}
+    made = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    about = {"erosion_version": __version__, **facts}
     try:
-        save_torch_state_dict(_state(model), made, max_shard_size="4GB", is_main_process=True)
-        model.hf.config.save_pretrained(made)
-        if model.hf.generation_config is not None:
-            model.hf.generation_config.save_pretrained(made)
-        model.tokenizer.save_pretrained(made)
-        about = {"erosion_version": __version__, **facts}
+        made.mkdir(parents=True)
+        with quiet():
+            save_torch_state_dict(state, made, max_shard_size="4GB")
+            model.hf.config.save_pretrained(made)
+            model.tokenizer.save_pretrained(made)
+        settings = model.found.weights / "generation_config.json"
+        if settings.is_file():  # as it is: transformers refuses to write some that it reads
+            shutil.copyfile(settings, made / settings.name)
         write_json(made / "erosion.json", about)
         write_atomically(made / "README.md", _card(folder.name, model, about).encode())
-        made.chmod(0o755)
-        if folder.is_dir():
-            folder.rmdir()
+        for file in made.rglob("*"):
+            _to_disk(file)
         made.rename(folder)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written ({error.strerror or error}): free some disk.") from error
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise BadInput(
+            f"{folder} cannot be written ({why}): free some disk or choose another folder; nothing is "
+            "half-done."
+        ) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
+
+
+def _apart(weight: Tensor) -> Tensor:
+    """In memory of its own: experts that were split are views of one tensor, and are not written as such."""
+    whole = weight.untyped_storage().nbytes() == weight.nbytes and weight.is_contiguous()
+    return weight if whole else weight.clone(memory_format=torch.contiguous_format)
+
+
+def _to_disk(file: Path) -> None:
+    if file.is_file():
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
 
 
 def _require_free(folder: Path) -> None:
@@ -119,16 +149,31 @@ def _state(model: Model) -> dict[str, Tensor]:
     if model.weights.tied and head.weight is not model.weights.parameters[model.weights.embedding]:
         state[model.weights.head] = head.weight.data
     by_parameter = {id(one): name for name, one in model.weights.parameters.items()}
-    for layer in model.adapters.layers:
-        if not hasattr(layer, "get_delta_weight") or layer.disable_adapters:
-            continue
-        weight = layer.get_base_layer().weight
-        name = by_parameter[id(weight)]
+    for layer in _plain_layers(model):
+        name = by_parameter[id(layer.get_base_layer().weight)]
+        weight, dtype = state[name], state[name].dtype
+        exact = weight.to(torch.promote_types(dtype, torch.float32))
         for adapter in layer.active_adapters:
             if adapter in layer.lora_A:
-                added = layer.get_delta_weight(adapter)
-                state[name] = (state[name].float() + added.float()).to(state[name].dtype)
+                exact = exact + layer.get_delta_weight(adapter).to(exact)
+        state[name] = exact.to(dtype)
+    absent = next((name for name, weight in state.items() if weight.is_meta), None)
+    if absent is not None:
+        raise BadModel(f"{absent} is not in memory: load the model whole, and save that.")
     return {name: weight.detach().cpu().contiguous() for name, weight in state.items()}
+
+
+def _plain_layers(model: Model) -> list[Any]:
+    """The layers with an adapter on, refused where it cannot simply be added to a matrix."""
+    layers = [layer for layer in model.adapters.layers if not layer.disable_adapters]
+    on = {name for layer in layers for name in layer.active_adapters}
+    for folder, name in model.adapters.names.items():
+        if name in on and not model.adapters.linear[folder]:
+            raise BadModel(
+                f"{folder} is no plain LoRA (DoRA, or embeddings, biases, fused experts or whole modules): "
+                "merge it with PEFT's merge_and_unload, and load and save that."
+            )
+    return [layer for layer in layers if hasattr(layer, "get_delta_weight")]
 
 
 def _card(name: str, model: Model, facts: Mapping[str, Any]) -> str:

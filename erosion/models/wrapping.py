@@ -10,6 +10,7 @@ That nothing changed is proved in :mod:`erosion.models.proofs`.
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from transformers import PreTrainedModel
 from erosion.errors import BadModel
 from erosion.models.proofs import probe_logits
 from erosion.models.quiet import first_line
+from erosion.shapes import Tensor
 
-__all__ = ["wrap"]
+__all__ = ["renew_copies", "wrap"]
 
 
 def wrap(hf: Any, folder: Path, tokenizer: Any, *, adapted: bool = False) -> Any:
@@ -61,6 +63,24 @@ def wrap(hf: Any, folder: Path, tokenizer: Any, *, adapted: bool = False) -> Any
         one.delegate()
     _find_silent(hf, deep)
     return bridge
+
+
+def renew_copies(bridge: Any, changed: Sequence[Tensor]) -> None:
+    """Split the fused projections among ``changed`` anew: what hooks inside them compute with is a copy."""
+    ids = {id(one) for one in changed}
+    for component in (one for block in bridge.blocks for one in _to_delegate(block)):
+        original = component.original_component
+        if not any(id(one) in ids for one in original.parameters()):
+            continue
+        for split, names in (("split_qkv_matrix", "q k v"), ("split_gate_up_matrix", "gate in")):
+            if hasattr(component, split):
+                for name, fresh in zip(names.split(), getattr(component, split)(original), strict=True):
+                    for copied, new in zip(_own(getattr(component, name)), fresh.parameters(), strict=True):
+                        copied.data = new.data.to(copied)
+
+
+def _own(part: Any) -> list[Tensor]:
+    return list(part.original_component.parameters())
 
 
 def _to_delegate(block: Any) -> list[Any]:
