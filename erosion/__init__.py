@@ -115,6 +115,7 @@ _ROOMS = {
         "live_patch",
         "mean_ablate",
         "norm_preserving",
+        "parse_scope",
         "patch",
         "positions",
         "repeated",

@@ -92,6 +92,7 @@ from erosion.interventions import dose as dose
 from erosion.interventions import live_patch as live_patch
 from erosion.interventions import mean_ablate as mean_ablate
 from erosion.interventions import norm_preserving as norm_preserving
+from erosion.interventions import parse_scope as parse_scope
 from erosion.interventions import patch as patch
 from erosion.interventions import positions as positions
 from erosion.interventions import repeated as repeated

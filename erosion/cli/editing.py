@@ -100,7 +100,9 @@ def sweep(
         list[int] | None, typer.Option(help="Layers; repeatable; all of the file if not given.")
     ] = None,
     by: Annotated[list[float] | None, typer.Option(help="Strengths, for steering; repeatable.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Scopes; repeatable.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Scopes, such as prompt or prompt[-1]; repeatable.")
+    ] = None,
     edit: Annotated[list[str] | None, typer.Option(help="steer, ablate; repeatable.")] = None,
     random: Random = 0,
     screen: Annotated[

@@ -42,7 +42,7 @@ Directions = Annotated[
     Path, typer.Option("--direction", help="A file of directions (erosion direction fit, or import).")
 ]
 Edit = Annotated[str, typer.Option("--edit", help="steer or ablate.")]
-Scope = Annotated[str, typer.Option(help="all, prompt, response, user, last_prompt, …")]
+Scope = Annotated[str, typer.Option(help="all, prompt, response, user, …, or places: prompt[-1].")]
 Words = Annotated[
     str | None,
     typer.Option("--contrast", help="A built-in contrast or a JSONL file; the organism brings its own."),
@@ -106,11 +106,12 @@ def unseen(words: "Contrast", directions: Mapping["Site", "Direction"]) -> "Cont
 
 def edit_of(name: str, v: "Direction", *, by: float, scope: str) -> "Intervention":
     """The named edit along a direction."""
-    from erosion.interventions import ablate, steer
+    from erosion.interventions import ablate, parse_scope, steer
 
     if name not in ("steer", "ablate"):
         raise BadInput(f"There is no edit {name!r}: choose steer or ablate.")
-    return steer(v, by=by, scope=scope) if name == "steer" else ablate(v, scope=scope)
+    where = parse_scope(scope)
+    return steer(v, by=by, scope=where) if name == "steer" else ablate(v, scope=where)
 
 
 def chosen(directions: Mapping["Site", "Direction"], layer: int) -> "Direction":

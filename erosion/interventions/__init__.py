@@ -38,7 +38,7 @@ from erosion.interventions.edits import (
     rows_of,
 )
 from erosion.interventions.rules import fitted_in, refuse_conflicts, refuse_seen
-from erosion.interventions.scopes import SCOPES, Positions, Scope, positions
+from erosion.interventions.scopes import SCOPES, Positions, Scope, parse_scope, positions
 from erosion.interventions.sources import Rows, laid_out
 from erosion.interventions.wrappers import Conditional, NormPreserving, conditional, norm_preserving
 
@@ -66,6 +66,7 @@ __all__ = [
     "live_patch",
     "mean_ablate",
     "norm_preserving",
+    "parse_scope",
     "patch",
     "positions",
     "refuse_conflicts",

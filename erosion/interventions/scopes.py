@@ -15,12 +15,13 @@ While answers are generated a place in the prompt is touched in the prompt's pas
 response when that token is read; spans that a conversation does not have are refused.
 """
 
+import re
 from dataclasses import dataclass
 
 from erosion.errors import BadInput
 from erosion.prompts import SPANS
 
-__all__ = ["SCOPES", "Positions", "Scope", "checked_scope", "disjoint", "positions"]
+__all__ = ["SCOPES", "Positions", "Scope", "checked_scope", "disjoint", "parse_scope", "positions"]
 
 SCOPES = ("all", "prompt", "response", *(span for span in SPANS if span != "response"))
 
@@ -61,6 +62,25 @@ def positions(*places: int, within: str = "prompt") -> Positions:
         raise BadInput(f"Positions {places} name one place twice: name each once.")
     checked_scope(within)
     return Positions(tuple(places), within)
+
+
+def parse_scope(text: str) -> Scope:
+    """Read a scope as it prints: ``"prompt"``, or ``"prompt[0, -1]"`` for places in it.
+
+    Raises:
+        BadInput: neither.
+
+    >>> parse_scope("prompt[0, -1]")
+    Positions(places=(0, -1), within='prompt')
+    """
+    match = re.fullmatch(r"(\w+)\[([^\]]*)\]", text.strip())
+    if match is None:
+        return checked_scope(text.strip())
+    try:
+        places = [int(place) for place in match[2].split(",")]
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no scope: write whole numbers, such as prompt[0, -1].") from error
+    return positions(*places, within=match[1])
 
 
 def checked_scope(scope: Scope) -> Scope:

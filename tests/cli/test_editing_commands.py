@@ -28,6 +28,7 @@ def found(result: Any) -> Any:
 
 def test_steering_is_measured_on_unseen_questions_beside_random_directions(directions: Path) -> None:
     asked = ["steer", "--organism", "insecure", "--direction", directions, "--layer", 1, "--by", 2]
+    asked += ["--scope", "prompt[-1]"]
     said = found(invoke(*asked, "--random", 1, "--json"))
     whole = er.load_organism().contrast()
     assert said["questions"] == len(whole) - len(few_questions(4))
@@ -88,6 +89,8 @@ def test_an_orthogonalised_checkpoint_is_an_ordinary_one(directions: Path, tmp_p
         (["steer", "--layer", 1, "--edit", "wiggle"], "no edit 'wiggle': choose steer or ablate"),
         (["steer", "--layer", 1, "--by", "nan"], "by=nan is not a finite number"),
         (["steer", "--layer", 1, "--scope", "nowhere"], "no scope 'nowhere'"),
+        (["steer", "--layer", 1, "--scope", "prompt[x]"], "'prompt[x]' is no scope"),
+        (["steer", "--layer", 1, "--scope", "prompt[999]"], "Position 999 lies outside the prompt of"),
         (["steer", "--layer", 1, "--model", "x"], "Name one model"),
         (["generate", "hello"], "--direction and --layer go together"),
     ],
