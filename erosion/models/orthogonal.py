@@ -116,14 +116,18 @@ def orthogonalised_weights(model: Model, direction: Direction | Subspace) -> Ite
         key=hash_bytes(basis.cpu().double().numpy().tobytes()),
     )
     with _untied(model), changing, _adapters_without(model, basis):
-        left = residual_along(model, direction)
-        if not left <= _TOLERANCE.get(model.hf.dtype, 3e-2):
-            raise BadModel(
-                f"{model.anatomy.architecture} still writes along the direction after orthogonalisation "
-                f"({left:.1e} of the residual's norm): it writes in a way that is not known here; ablate at "
-                "its residual sites instead."
-            )
+        _prove_gone(model, direction)
         yield model
+
+
+def _prove_gone(model: Model, direction: Direction | Subspace) -> None:
+    left = residual_along(model, direction)
+    if not left <= _TOLERANCE.get(model.hf.dtype, 3e-2):
+        raise BadModel(
+            f"{model.anatomy.architecture} still writes along the direction after orthogonalisation "
+            f"({left:.1e} of the residual's norm): it writes in a way that is not known here; ablate at its "
+            "residual sites instead."
+        )
 
 
 def _require_possible(model: Model, basis: Tensor) -> None:
