@@ -21,6 +21,7 @@ benchmarks:
     python benchmarks/growth.py
     python benchmarks/causality.py > benchmarks/causality.md
     python benchmarks/gradients.py
+    python benchmarks/sweeping.py --write
     python benchmarks/architectures.py
     python benchmarks/calibration.py
 

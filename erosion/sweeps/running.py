@@ -15,6 +15,8 @@ from erosion.sweeps.keeping import Kept
 
 __all__ = ["Runner"]
 
+ON_CPU = 4096  # tokens of a packed pass: beyond them nothing is won (benchmarks/sweeping.md)
+
 Measured = Callable[[Batch], list[Any]]
 """What is measured in a pass: one value for each copy of the batch."""
 
@@ -27,7 +29,8 @@ class Runner:
         self.canaries = [watched(model, cell.edits) for cell in cells]
         self.replays = True
         self._proved = False
-        self._room = model.batch_tokens
+        cuda = model.hf.device.type == "cuda"
+        self._room = model.batch_tokens if cuda else min(model.batch_tokens, ON_CPU)
 
     def prove(self) -> None:
         """Refuse to have measured an edit that did nothing."""
