@@ -187,7 +187,7 @@ def screens_and_packs(model: Model, folder: Path, runs: int) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
         *packs,
         "",
-        f"A packed pass therefore holds at most {running.ON_CPU} tokens on a CPU; on a GPU as many as a batch.",
+        f"A packed pass therefore holds at most {running.ON_CPU} tokens on a CPU, on a GPU a batch's worth.",
         "",
     ]
 
