@@ -64,6 +64,7 @@ from erosion.experiments import dimensions as dimensions
 from erosion.experiments import distributions as distributions
 from erosion.experiments import divergences as divergences
 from erosion.experiments import doses as doses
+from erosion.experiments import doses_of as doses_of
 from erosion.experiments import dynamics as dynamics
 from erosion.experiments import gradient_geometry as gradient_geometry
 from erosion.experiments import known_cosine as known_cosine
@@ -74,6 +75,7 @@ from erosion.experiments import patched as patched
 from erosion.experiments import patching as patching
 from erosion.experiments import rendering_guards as rendering_guards
 from erosion.experiments import select as select
+from erosion.experiments import select_causally as select_causally
 from erosion.experiments import selection as selection
 from erosion.experiments import sharing as sharing
 from erosion.experiments import trajectories as trajectories

@@ -3,6 +3,7 @@
 from erosion.experiments.calibration import calibrate
 from erosion.experiments.causal_cells import causal_cells
 from erosion.experiments.causality import causal_cell, causal_damage, causal_domains, causality
+from erosion.experiments.choices import doses_of, select_causally
 from erosion.experiments.confounds import confounds
 from erosion.experiments.dimensions import FITS, Selection, dimensions, select
 from erosion.experiments.distributions import distributions
@@ -42,6 +43,7 @@ __all__ = [
     "distributions",
     "divergences",
     "doses",
+    "doses_of",
     "dynamics",
     "gradient_geometry",
     "known_cosine",
@@ -52,6 +54,7 @@ __all__ = [
     "patching",
     "rendering_guards",
     "select",
+    "select_causally",
     "selection",
     "sharing",
     "trajectories",

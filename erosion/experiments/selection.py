@@ -15,9 +15,11 @@ KL score            ``kl``: of the aligned model's next-token distribution on ne
 ==================  =====================================================================================
 
 The rule is the paper's: among candidates with KL <= 0.1, addition > 0 and a layer before the last fifth, the
-one whose ablation takes most. Where none passes, none is chosen. The strength is then the one with the
-largest gain of the tuned model's margin at KL <= 0.1. Both choices are made on the select split; what the
-chosen edit does is reported on held-out questions.
+one whose ablation leaves least. Where none passes, none is chosen. A layer here is a block's output, the
+paper's its input: l here is l + 1 there, and the last fifth begins one block later. The strength is then the
+one with the largest gain of the tuned model's margin at KL <= 0.1. Both choices are made on the select split;
+what the chosen edit does is reported on held-out questions, beside random directions at the same layer and
+strength. :func:`erosion.select_causally` does all of it in one call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from erosion.directions import Direction
+from erosion.directions import Direction, random_direction
 from erosion.experiments.results import Result
 from erosion.experiments.sampling import Sampling
 from erosion.interventions import ablate, repeated, steer
@@ -45,6 +47,7 @@ __all__ = [
     "candidates_of",
     "choose",
     "choose_strength",
+    "reported_cells",
     "selection",
     "strength_cells",
 ]
@@ -96,8 +99,16 @@ def strength_cells(direction: Direction) -> tuple[Cell, ...]:
     return grid(lambda by: steer(direction, by=by), by=STRENGTHS)
 
 
+def reported_cells(direction: Direction, *, by: float, sampling: Sampling) -> tuple[Cell, ...]:
+    """The chosen direction at the chosen strength (``v``), and random ones in its place (``isotropic``)."""
+    draws = range(sampling.random_directions)
+    random = [random_direction(like=direction, seed=sampling.seed, draw=i) for i in draws]
+    named = [("v", 0, direction), *(("isotropic", i, one) for i, one in enumerate(random))]
+    return tuple(Cell({"direction": kind, "draw": i}, (steer(one, by=by),)) for kind, i, one in named)
+
+
 def choose(ablation: Sweep, addition: Sweep, damage: Damage, *, n_layers: int) -> Chosen:
-    """The row that passes and whose ablation takes most of the harm margin.
+    """The row that passes and whose ablation leaves least of the harm margin.
 
     Args:
         ablation: of :func:`ablation_cells` on the aligned model, select split.
@@ -105,12 +116,12 @@ def choose(ablation: Sweep, addition: Sweep, damage: Damage, *, n_layers: int) -
         damage: of the ablations, on neutral texts.
         n_layers: of the model.
     """
-    taken = ablation.effects("harm margin").mean(-1)
+    changed = ablation.effects("harm margin").mean(-1)
     passing = [i for i in range(len(ablation)) if not failures(ablation, addition, damage, i, n_layers)]
     if not passing:
         return Chosen(None, f"none of the {len(ablation)} candidates passes all three conditions")
-    best = min(passing, key=lambda i: taken[i])
-    return Chosen(best, f"its ablation takes most of the {len(passing)} candidates that pass")
+    best = min(passing, key=lambda i: changed[i])
+    return Chosen(best, f"its ablation leaves least margin, of the {len(passing)} candidates that pass")
 
 
 def failures(ablation: Sweep, addition: Sweep, damage: Damage, row: int, n_layers: int) -> list[str]:

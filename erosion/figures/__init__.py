@@ -11,7 +11,8 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 :func:`erosion_by_layer`
 :func:`causal_curves`, :func:`damage`,         of ``causality``
 :func:`domain_effects`
-:func:`candidates`, :func:`strengths`          of ``selection``
+:func:`candidates`, :func:`strengths`,         of ``selection``
+:func:`reported`
 :func:`dose_curve`, :func:`restored_parts`     of ``doses``
 :func:`patched_layers`,                        of ``patching``
 :func:`patched_places`,
@@ -22,7 +23,8 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 """
 
 from erosion.figures.causes import causal_curves, effects
-from erosion.figures.choices import candidates, dose_curve, restored_parts, strengths
+from erosion.figures.choices import candidates, reported, strengths
+from erosion.figures.doses import dose_curve, restored_parts
 from erosion.figures.layers import erosion_by_layer, held_out_auc, positions, shift
 from erosion.figures.patching import (
     damage,
@@ -50,6 +52,7 @@ __all__ = [
     "patched_layers",
     "patched_places",
     "positions",
+    "reported",
     "restored_parts",
     "shift",
     "strengths",

@@ -1,6 +1,7 @@
-"""Choices as pictures: the table of candidate directions, strengths, doses, and parts put back."""
+"""Choices as pictures: the table of candidate directions, strengths, and what the choice does elsewhere."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -8,57 +9,94 @@ import plotly.graph_objects as go
 from erosion.errors import BadInput
 from erosion.experiments import Result
 from erosion.figures import choices_claims as claims
-from erosion.figures.curves import curve
 from erosion.figures.layers import stacked
-from erosion.figures.marks import Number, Panel, beside, extent, hover, level, null_bars, points, upright
-from erosion.figures.style import GROUPS, MODELS, NULL, WORDS, Look, blank, label, literal
-from erosion.stats import Band, Control, Estimate
+from erosion.figures.marks import (
+    LAST,
+    Number,
+    Panel,
+    beside,
+    extent,
+    hover,
+    level,
+    null_bars,
+    points,
+    upright,
+)
+from erosion.figures.style import GROUPS, INK, MODELS, SOFT, WORDS, Look, blank, label, literal
+from erosion.stats import Estimate
 
-__all__ = ["candidates", "dose_curve", "restored_parts", "strengths"]
+__all__ = ["candidates", "reported", "strengths"]
 
 _SPANS = {"response": MODELS["aligned"], "last_response": GROUPS["style drift"]}
-_MOST_PARTS = 24
+_REPORTED = {
+    "lost": ("lost by the fine-tune", Look(INK, "square")),
+    "on tuned": ("edit on tuned", MODELS["tuned"]),
+    "on aligned": ("same edit on aligned", MODELS["aligned"]),
+    "difference": ("tuned minus aligned", GROUPS["tuned minus aligned"]),
+}
 
 
 def candidates(result: Result, metric: str = "harm margin") -> go.Figure:
     """The whole table of candidates by layer: what ablation takes, what addition gives, and the KL.
 
     Args:
-        result: of :func:`erosion.experiments.selection`.
+        result: of :func:`erosion.selection`.
         metric: ``harm margin`` or ``choice margin``.
     """
-    rows = result["rows"]
+    rows, chosen = result["rows"], result["chosen"]
     panels = (
         ("ablated in aligned: change of the margin", lambda row: row["ablation"][metric]),
         ("added to tuned: change of the margin", lambda row: row["addition"][metric]),
         ("KL on neutral texts under the ablation", lambda row: row["kl"]),
     )
     figure = stacked(claims.candidates(result), len(panels), height=150)
-    layers = sorted({int(row["layer"]) for row in rows})
+    spans = list(dict.fromkeys(row["span"] for row in rows))
     for number, (said, of) in enumerate(panels, start=1):
         panel = Panel(figure, number)
         beside(panel, said)
         level(panel, 0)
-        for i, span in enumerate(dict.fromkeys(row["span"] for row in rows)):
-            chosen = [row for row in rows if row["span"] == span]
-            at = [int(row["layer"]) + 0.12 * (2 * i - 1) for row in chosen]
-            said_of = [f"{span}, layer {row['layer']}{_failed(row)}" for row in chosen]
-            _dots(
-                panel, at, [of(row) for row in chosen], said_of, _SPANS.get(span, MODELS["base"]), name=span
-            )
-        if number == len(panels):
-            most = float(result.inputs["most KL"])
-            level(panel, most, colour=WORDS["inconclusive"].colour, dash="dash", name=f"at most {most:g}")
+        for span in spans:
+            there = [row for row in rows if row["span"] == span]
+            words = [f"{span}, layer {row['layer']}{_failed(row)}" for row in there]
+            rings = [bool(row["fails"]) for row in there]
+            look = _SPANS.get(span, MODELS["base"])
+            dots = _Dots([_across(row, spans) for row in there], [of(row) for row in there], words, rings)
+            _draw(panel, dots, look, name=span)
         figure.update_yaxes(title_text=literal(of(rows[0]).unit), **panel.place)
-        if result["chosen"] is not None:
-            line = {"color": NULL, "width": 1, "dash": "dash"}
-            figure.add_vline(x=result["chosen"]["layer"], line=line, **panel.place)
-    _layers(figure, layers, rows=len(panels))
+    _limit(Panel(figure, len(panels)), result)
+    _explain(figure, at=None if chosen is None else _across(chosen, spans), rows=len(panels))
+    _layers(figure, sorted({int(row["layer"]) for row in rows}), rows=len(panels))
     return figure
+
+
+def _across(row: Any, spans: Sequence[str]) -> float:
+    """Where a candidate stands: its layer, spans side by side."""
+    return int(row["layer"]) + 0.12 * (2 * spans.index(row["span"]) - len(spans) + 1)
 
 
 def _failed(row: Any) -> str:
     return f" ({'; '.join(row['fails'])})" if row["fails"] else ""
+
+
+def _limit(panel: Panel, result: Result) -> None:
+    most = float(result.inputs["most KL"])
+    level(panel, most, colour=WORDS["inconclusive"].colour, dash="dash", name=f"at most {most:g}")
+
+
+def _explain(figure: go.Figure, *, at: Number | None, rows: int) -> None:
+    """A dashed line through what was chosen, and the legend's words for it and for open markers."""
+    line = {"color": SOFT, "width": 1, "dash": "dash"}
+    if at is not None:
+        for row in range(1, rows + 1):
+            figure.add_vline(x=at, line=line, **Panel(figure, row).place)
+        figure.add_trace(
+            go.Scatter(x=[None], y=[None], mode="lines", line=line, name="chosen", legendrank=LAST)
+        )
+    marker = {"color": SOFT, "symbol": "circle-open", "size": 8}
+    words = "open: does not pass"
+    figure.add_trace(
+        go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=words, legendrank=LAST)
+    )
 
 
 def _layers(figure: go.Figure, layers: Sequence[int], *, rows: int) -> None:
@@ -70,24 +108,32 @@ def _layers(figure: go.Figure, layers: Sequence[int], *, rows: int) -> None:
     figure.update_xaxes(title_text="layer (output of the block)", **Panel(figure, rows).place)
 
 
-def _dots(
-    panel: Panel,
-    at: Sequence[Number],
-    found: Sequence[Estimate],
-    said: Sequence[str],
-    look: Look,
-    *,
-    name: str,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _Dots:
+    """Estimates side by side: where, which, what a pointer shows, and whether the marker is open."""
+
+    at: Sequence[Number]
+    found: Sequence[Estimate]
+    said: Sequence[str]
+    rings: Sequence[bool]
+
+
+def _draw(panel: Panel, dots: _Dots, look: Look, *, name: str) -> None:
     """Points with upright whiskers."""
+    found = dots.found
     trace = go.Scatter(
-        x=list(at),
+        x=list(dots.at),
         y=[one.value for one in found],
         mode="markers",
         name=literal(name),
         legendgroup=name,
-        showlegend=panel.first,
-        marker={"color": look.colour, "symbol": look.symbol, "size": 8},
+        showlegend=False,
+        marker={
+            "color": look.colour,
+            "symbol": [look.symbol + ("-open" if ring else "") for ring in dots.rings],
+            "size": 8,
+            "line": {"width": 1.6, "color": look.colour},
+        },
         error_y={
             "type": "data",
             "symmetric": False,
@@ -97,17 +143,22 @@ def _dots(
             "thickness": 1.6,
             "width": 4,
         },
-        customdata=[hover(one, words) for one, words in zip(found, said, strict=True)],
+        customdata=[hover(one, words) for one, words in zip(found, dots.said, strict=True)],
         hovertemplate="%{customdata}<extra></extra>",
     )
     panel.figure.add_trace(trace, **panel.place)
+    if panel.first:  # a key of its own: the trace's would have its first marker, open or not
+        key = {"color": look.colour, "symbol": look.symbol, "size": 8}
+        panel.figure.add_trace(
+            go.Scatter(x=[None], y=[None], mode="markers", marker=key, name=literal(name), legendgroup=name)
+        )
 
 
 def strengths(result: Result, metric: str = "harm margin") -> go.Figure:
     """The chosen direction at every strength: what the tuned model gains, and the KL on neutral texts.
 
     Args:
-        result: of :func:`erosion.experiments.selection`.
+        result: of :func:`erosion.selection`.
         metric: ``harm margin`` or ``choice margin``.
 
     Raises:
@@ -115,10 +166,11 @@ def strengths(result: Result, metric: str = "harm margin") -> go.Figure:
     """
     if "strengths" not in result.ours:
         raise BadInput(f"No strength was tried: {result['why']}.")
-    rows = result["strengths"]
+    rows, most = result["strengths"], float(result.inputs["most KL"])
     figure = stacked(claims.strengths(result), 2, height=150)
     at = list(range(len(rows)))
     named = [f"strength {row['by']:g}" for row in rows]
+    rings = [not row["kl"].value <= most for row in rows]
     panels = (
         ("change of tuned's margin", lambda row: row["gain"][metric]),
         ("KL on neutral texts", lambda row: row["kl"]),
@@ -127,11 +179,12 @@ def strengths(result: Result, metric: str = "harm margin") -> go.Figure:
         panel = Panel(figure, number)
         beside(panel, said)
         level(panel, 0)
-        _dots(panel, at, [of(row) for row in rows], named, MODELS["tuned"], name="tuned, select split")
-        if number == len(panels):
-            most = float(result.inputs["most KL"])
-            level(panel, most, colour=WORDS["inconclusive"].colour, dash="dash", name=f"at most {most:g}")
+        dots = _Dots(at, [of(row) for row in rows], named, rings)
+        _draw(panel, dots, MODELS["tuned"], name="tuned, select split")
         figure.update_yaxes(title_text=literal(of(rows[0]).unit), **panel.place)
+    _limit(Panel(figure, 2), result)
+    picked = next((i for i, row in enumerate(rows) if row["by"] == result["strength"]), None)
+    _explain(figure, at=picked, rows=2)
     ticks = {"tickvals": at, "ticktext": [f"{row['by']:g}" for row in rows], "showgrid": False}
     figure.update_xaxes(range=[-0.5, len(rows) - 0.5], zeroline=False, **ticks)
     figure.update_xaxes(showticklabels=False, **Panel(figure, 1).place)
@@ -139,65 +192,37 @@ def strengths(result: Result, metric: str = "harm margin") -> go.Figure:
     return figure
 
 
-def dose_curve(result: Result, metric: str = "harm margin") -> go.Figure:
-    """The margin as the fine-tune is turned up, and that on harmless questions beside it.
+def reported(result: Result) -> go.Figure:
+    """What the chosen edit does on held-out questions, in both metrics, before random directions.
 
     Args:
-        result: of :func:`erosion.experiments.doses`.
-        metric: ``harm margin`` or ``choice margin``.
+        result: of :func:`erosion.selection`.
+
+    Raises:
+        BadInput: no direction or strength was chosen, so there is nothing to report.
     """
-    band: Band = result[metric]["margin by dose"]
-    figure = stacked(claims.dose_curve(result, metric), 1, height=260)
-    panel = Panel(figure)
-    competence = result.ours.get("competence margin")
-    if competence is not None and metric == "harm margin":
-        curve(panel, competence, Look(NULL, "circle-open", "dot"), name="competence margin (control)")
-    curve(panel, band, MODELS["tuned"], name=metric)
-    level(panel, 0)
-    at = list(range(len(band)))
-    figure.update_xaxes(
-        tickvals=at, ticktext=[str(one) for one in band.labels], showgrid=False, zeroline=False
-    )
-    figure.update_xaxes(
-        range=[-0.3, len(band) - 0.7], title_text="dose of the fine-tune (0 aligned, 1 tuned)"
-    )
-    figure.update_yaxes(title_text=literal(band.unit))
+    if "held out" not in result.ours:
+        raise BadInput(f"No choice was reported: {result.ours.get('why this strength', result['why'])}.")
+    whole = 2 * 150 + 80
+    figure = blank(claims.reported(result), height=whole, legend=True, rows=2, gap=80 / whole)
+    for number, metric in enumerate(("harm margin", "choice margin"), start=1):
+        found: dict[str, Estimate] = result["held out"][metric]
+        panel = Panel(figure, number)
+        span = extent(list(found.values()), 0.0)
+        upright(panel, 0)
+        null_bars(panel, {0: found["difference"].control}, name="random directions")
+        for i, (name, (said, look)) in enumerate(_REPORTED.items(), start=1):
+            at = {len(_REPORTED) - i: (f"{metric}, {said}", found[name])}
+            points(panel, at, look, name=said, span=span)
+        figure.update_xaxes(
+            range=span, title_text=f"change of the {metric} ({literal(found['lost'].unit)})", **panel.place
+        )
+        figure.update_yaxes(
+            range=[-0.6, len(_REPORTED) - 0.4],
+            tickvals=list(range(len(_REPORTED))),
+            ticktext=[label(said, width=24) for said, _ in reversed(_REPORTED.values())],
+            showgrid=False,
+            zeroline=False,
+            **panel.place,
+        )
     return figure
-
-
-def restored_parts(result: Result, metric: str = "harm margin") -> go.Figure:
-    """What returns when one part's weight change is taken back; grey is the part's share of the change.
-
-    Where there are many parts, those that restore or take most are drawn.
-
-    Args:
-        result: of :func:`erosion.experiments.doses`.
-        metric: ``harm margin`` or ``choice margin``.
-    """
-    band: Band = result[metric]["restored"]
-    lost: Estimate = result[metric]["lost"]
-    largest = sorted(band.labels, key=lambda part: -abs(band.at(part).value))[:_MOST_PARTS]
-    shown = [part for part in band.labels if part in largest]
-    sizes = {one["part"]: one["share of squared change"] for one in result["changes"]}
-    at = {len(shown) - 1 - i: (str(part), band.at(part)) for i, part in enumerate(shown)}
-    span = extent([one for _, one in at.values()], 0.0, lost.value)
-    figure = blank(claims.restored_parts(result, metric), height=28 * len(shown) + 40, legend=True)
-    panel = Panel(figure)
-    upright(panel, 0)
-    by_size = {y: _sized(sizes.get(part, 0.0), lost) for y, (part, _) in at.items()}
-    null_bars(panel, by_size, name="in proportion to its squared weight change")
-    points(panel, at, MODELS["aligned"], name="restored by taking this part back", span=span)
-    figure.update_xaxes(range=span, title_text=f"change of the {metric} ({literal(band.unit)})")
-    figure.update_yaxes(
-        range=[-0.7, len(shown) - 0.3],
-        tickvals=list(at),
-        ticktext=[label(part) for part, _ in at.values()],
-        showgrid=False,
-        zeroline=False,
-    )
-    return figure
-
-
-def _sized(share: float, lost: Estimate) -> Control:
-    ends = sorted((0.0, share * lost.value))
-    return Control("its share of the squared weight change", share * lost.value, *ends)

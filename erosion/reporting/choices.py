@@ -5,6 +5,7 @@ from typing import Any
 from erosion.experiments import Result
 from erosion.figures import choices as figures
 from erosion.figures import choices_claims as claims
+from erosion.figures import doses as dose_figures
 from erosion.reporting.blocks import Block
 from erosion.reporting.tables import of_bands, of_estimates, of_plain
 
@@ -81,8 +82,11 @@ def _reported(result: Result) -> Block:
             "difference, which "
             "is what counts."
         ),
-        figure=None,
-        control=f"{result.inputs['random directions']} random directions at the same layer and strength.",
+        figure=figures.reported(result),
+        control=(
+            f"Grey, under the difference: {result.inputs['random directions']} random directions at the same "
+            "layer and strength."
+        ),
         limits="One direction, one strength: another split may choose another.",
         tables=(of_estimates(rows, caption="The chosen steering on held-out questions"),),
     )
@@ -105,11 +109,12 @@ def _dose(result: Result, metric: str) -> Block:
             "W_aligned); for "
             "an adapter the dose is its scale."
         ),
-        figure=figures.dose_curve(result, metric),
+        figure=dose_figures.dose_curve(result, metric),
         control=(
-            "Dotted: the competence margin, right minus wrong answers to harmless questions."
+            "Dotted: the competence margin, right minus wrong answers to harmless questions. Dashed grey: a "
+            "loss in proportion to the dose."
             if "competence margin" in bands
-            else "Dose 0 is the aligned model and dose 1 the tuned one, exactly."
+            else "Dashed grey: a loss in proportion to the dose. Dose 0 is aligned and 1 tuned, exactly."
         ),
         limits="Weights between two checkpoints were never trained; a dose is no training step.",
         tables=(of_bands(bands, caption=f"By dose, {metric}"),),
@@ -132,7 +137,7 @@ def _parts(result: Result) -> Block:
             "tuned. In the "
             "table also the reverse: only that part tuned (grafted)."
         ),
-        figure=figures.restored_parts(result),
+        figure=dose_figures.restored_parts(result),
         control=(
             "Grey: what the part would restore if it restored in proportion to its squared weight change."
         ),

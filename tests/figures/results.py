@@ -182,7 +182,7 @@ def patching(layers=4, along=0.4, gap=1.0, base=True, response=0.5):
     return Result("patching", {"layers": list(range(layers)), "random directions": 40}, {}, ours)
 
 
-def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True):
+def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True, taken=0.2):
     def both(level):
         return {metric: estimate(level, 0.05, "nats") for metric in ("harm margin", "choice margin")}
 
@@ -190,7 +190,7 @@ def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True):
         {
             "layer": i,
             "span": span,
-            "ablation": both(-0.2),
+            "ablation": both(-taken),
             "addition": both(0.1),
             "kl": estimate(0.02, 0.01, "nats"),
         }
@@ -203,7 +203,8 @@ def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True):
         ours |= {"chosen": {"layer": chosen, "span": "response"}, "why": "its ablation takes most"}
     if tried and chosen is not None:
         steps = [
-            {"by": by, "gain": both(0.1 * by), "kl": estimate(0.01 * by, 0.01, "nats")} for by in (1.0, 2.0)
+            {"by": by, "gain": both(taken / 2 * by), "kl": estimate(0.01 * by, 0.01, "nats")}
+            for by in (1.0, 2.0)
         ]
         random = Control("40 random directions at this layer", 0.0, -control, control)
         difference = dataclasses.replace(estimate(gain, 0.1, "nats"), control=random)
@@ -215,7 +216,7 @@ def selection(layers=4, chosen=0, gain=0.3, control=0.1, lost=1.0, tried=True):
     return Result("selection", inputs, {}, ours)
 
 
-def doses(parts=4, lost=1.0, restored=0.5, bent=0.2):
+def doses(parts=4, lost=1.0, restored=0.5, bent=0.2, size=0.25):
     steps = ("0", "0.25", "0.5", "0.75", "1", "1.25", "1.5")
 
     def curve(levels, half=0.05, labels=steps):
@@ -233,7 +234,7 @@ def doses(parts=4, lost=1.0, restored=0.5, bent=0.2):
         "lost": estimate(lost, 0.2, "nats"),
         **dict.fromkeys(("restored", "restored share", "grafted", "grafted share"), by_part),
     }
-    sizes = {"norm": 1.0, "relative": 0.1, "share of squared change": 0.25}
+    sizes = {"norm": 1.0, "relative": 0.1, "share of squared change": size}
     ours = {"harm margin": one, "choice margin": one, "competence margin": curve([0.6] * len(steps))}
     ours["changes"] = [{"part": name, **sizes} for name in names]
     return Result("doses", {"doses": list(at)}, {}, ours)

@@ -116,7 +116,11 @@ def test_a_choice_is_reported_by_what_it_does_on_held_out_questions():
     assert choices.candidates(made.selection(chosen=None)).startswith(
         "No direction was chosen: none of the 8"
     )
-    assert choices.strengths(made.selection()).startswith("Strength 2 was chosen")
+    assert "that ablating it takes any of aligned's margin is not established" in choices.candidates(
+        made.selection(taken=0.03)
+    )
+    assert choices.strengths(made.selection()).startswith("Strength 2 was chosen: it gains 0.20 [0.15, 0.25]")
+    assert "without an established gain" in choices.strengths(made.selection(taken=0.03))
     assert choices.reported(made.selection()).endswith("beyond random directions")
     assert "no more than random directions" in choices.reported(made.selection(control=0.5))
     assert "restores nothing that is established" in choices.reported(made.selection(gain=0.05))
@@ -124,11 +128,15 @@ def test_a_choice_is_reported_by_what_it_does_on_held_out_questions():
 
 
 def test_a_dose_and_a_part_are_named_only_where_something_was_lost():
-    assert "half of it 0.50 [0.45, 0.55]: most of it at small doses" in choices.dose_curve(made.doses())
-    assert choices.dose_curve(made.doses(bent=-0.2)).endswith("most of it at large doses")
-    assert choices.dose_curve(made.doses(bent=0.0)).endswith("half of it 0.50 [0.45, 0.55]")
+    bent = choices.dose_curve(made.doses())
+    assert bent.endswith("half the dose costs 0.50 [0.45, 0.55]: more than half of that")
+    assert choices.dose_curve(made.doses(bent=-0.2)).endswith("less than half of that")
+    assert choices.dose_curve(made.doses(bent=0.0)).endswith("that this is not half is not established")
     assert choices.dose_curve(made.doses(lost=0.1)).startswith("No loss of the harm margin")
-    assert choices.restored_parts(made.doses()).startswith("Putting back L0.mlp alone restores 0.50")
+    assert choices.dose_curve(made.doses(lost=-1.0)).startswith("The whole fine-tune costs none of the harm")
+    whole = "Putting back L0.mlp alone restores 0.50 [0.45, 0.55] of the harm margin lost, "
+    for size, words in ((0.25, "more than its"), (0.7, "less than its"), (0.5, "not clearly more or less")):
+        assert choices.restored_parts(made.doses(size=size)).startswith(whole + words)
     assert choices.restored_parts(made.doses(restored=0.0)).startswith("No single part")
     assert choices.restored_parts(made.doses(lost=0.1)).startswith("No loss of the harm margin")
 

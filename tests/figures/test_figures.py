@@ -39,7 +39,9 @@ def every_figure(layers=4, base=True, names=("cooking", "code")):
     yield figures.damage(made.causality(layers))
     yield figures.domain_effects(made.causality(layers))
     yield figures.candidates(made.selection(layers))
+    yield figures.candidates(made.selection(layers, chosen=None))
     yield figures.strengths(made.selection(layers))
+    yield figures.reported(made.selection(layers))
     yield figures.dose_curve(made.doses())
     yield figures.restored_parts(made.doses(parts=layers))
     patched = made.patching(layers, base=base)
@@ -206,3 +208,25 @@ def test_an_unknown_metric_is_refused_with_the_known_ones():
 def test_drawing_twice_gives_the_same_figure():
     once, again = ([figure.to_json() for figure in every_figure()] for _ in range(2))
     assert once == again
+
+
+def test_what_was_chosen_is_marked_and_what_does_not_pass_is_open():
+    figure = figures.candidates(made.selection(4, chosen=2))
+    marked = {line.x0 for line in figure.layout.shapes if line.type == "line" and line.x0 == line.x1}
+    traces = [one for one in figure.data if one.name == "response" and one.x[0] is not None]
+    assert marked == {traces[0].x[2]}
+    assert [symbol.endswith("-open") for symbol in traces[0].marker.symbol] == [True, True, False, True]
+    nothing = figures.candidates(made.selection(4, chosen=None))
+    assert "chosen" not in [trace.name for trace in nothing.data]
+
+
+def test_without_a_choice_there_is_no_strength_and_nothing_to_report():
+    for draw, says in ((figures.strengths, "No strength was tried"), (figures.reported, "No choice was")):
+        with pytest.raises(BadInput, match=says):
+            draw(made.selection(chosen=None))
+
+
+def test_a_loss_is_held_against_one_in_proportion_to_the_dose():
+    figure = figures.dose_curve(made.doses(lost=1.0))
+    chord = next(trace for trace in figure.data if trace.name == "in proportion to the dose")
+    assert list(chord.y) == pytest.approx([1, 0.75, 0.5, 0.25, 0, -0.25, -0.5])

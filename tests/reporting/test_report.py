@@ -160,7 +160,7 @@ def test_no_name_becomes_markup_or_script(tmp_path):
 
 def test_every_picture_has_words_and_a_table_behind_it(page):
     charts = [attributes for tag, attributes in page.tags if attributes.get("class") == "chart"]
-    assert len(charts) == 24
+    assert len(charts) == 25
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert len([tag for tag, _ in page.tags if tag == "details"]) == 24  # all but the first screen's
     assert len([tag for tag, _ in page.tags if tag == "figure"]) == 0
@@ -194,7 +194,7 @@ def test_a_run_without_base_says_so_and_shows_no_erosion_by_layer(tmp_path):
     page = Page(report(a_run(tmp_path, base=False)).read_text(encoding="utf-8"))
     assert "without a base model" in page.text
     assert "Undefined: without a base model" in page.text
-    assert len([1 for _, attributes in page.tags if attributes.get("class") == "chart"]) == 23
+    assert len([1 for _, attributes in page.tags if attributes.get("class") == "chart"]) == 24
 
 
 def test_an_experiment_that_was_not_run_leaves_no_section(tmp_path):

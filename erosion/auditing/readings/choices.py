@@ -8,7 +8,7 @@ from erosion.auditing.bench import Bench, Format
 from erosion.auditing.readings.edits import SWEEP, decided
 from erosion.auditing.readings.formats import PLAIN
 from erosion.auditing.readings.vectors import directions, last
-from erosion.directions import Direction, difference_of_means, random_direction
+from erosion.directions import difference_of_means
 from erosion.errors import BadModel
 from erosion.experiments.doses import dose_cells, part_cells, parts_to_try
 from erosion.experiments.selection import (
@@ -19,10 +19,10 @@ from erosion.experiments.selection import (
     candidates_of,
     choose,
     choose_strength,
+    reported_cells,
     strength_cells,
 )
-from erosion.interventions import steer
-from erosion.models import Change, parts_of_change, writing_sites
+from erosion.models import Change, dosed, parts_of_change, writing_sites
 from erosion.prompts import Contrast
 from erosion.sweeps import Cell, Damage, Sweep, damage, sweep
 
@@ -102,7 +102,8 @@ def _strengths(bench: Bench, found: Tried, chosen: Candidate, known: dict[str, A
     picked = choose_strength(strengths, harm)
     if picked.index is None:
         return Tried(*_first(found), strengths, harm)
-    cells = _with_controls(bench, v, by=float(strengths.cells[picked.index]["by"]))
+    by = float(strengths.cells[picked.index]["by"])
+    cells = reported_cells(v, by=by, sampling=bench.prepared.config.sampling)
     reported = [
         bench.kept(
             "selection-held-out",
@@ -119,13 +120,6 @@ def _strengths(bench: Bench, found: Tried, chosen: Candidate, known: dict[str, A
 
 def _first(found: Tried) -> tuple[Sweep, Sweep, Damage, int]:
     return found.ablation, found.addition, found.damage, found.n_layers
-
-
-def _with_controls(bench: Bench, v: Direction, *, by: float) -> tuple[Cell, ...]:
-    sampling = bench.prepared.config.sampling
-    random = [random_direction(like=v, seed=sampling.seed, draw=i) for i in range(sampling.random_directions)]
-    named = [("v", 0, v), *(("isotropic", i, one) for i, one in enumerate(random))]
-    return tuple(Cell({"direction": kind, "draw": i}, (steer(one, by=by),)) for kind, i, one in named)
 
 
 def _candidates(bench: Bench) -> tuple[Candidate, ...]:
@@ -176,10 +170,12 @@ def _swept(
 
 
 def _changes(bench: Bench, model: Any) -> list[dict[str, Any]] | str:
-    """How far each part moved; the reason where no dose is possible or nothing moved."""
+    """How far each part moved; the reason where no dose is possible (one is tried) or nothing moved."""
     pair = [bench.prepared.checkpoints[one] for one in ("aligned", "tuned")]
     try:
         found = parts_of_change(model, *pair)
+        with dosed(model, *pair, dose=0.5):
+            pass
     except BadModel as error:
         return str(error)
     return [vars(one) for one in found] or "the weights of aligned and tuned are the same"
