@@ -36,7 +36,11 @@ def parts_to_try(changes: Sequence[Change]) -> tuple[str, ...]:
     parts = [one.part for one in changes]
     wider = [word for part in parts for word in part.split(".") if word != part]
     several = [word for word in dict.fromkeys(wider) if wider.count(word) > 1]
-    return (*parts, *several)
+    return (*parts, *sorted(several, key=lambda word: not _is_block(word)))
+
+
+def _is_block(word: str) -> bool:
+    return word.startswith("L") and word[1:].isdigit()
 
 
 def part_cells(

@@ -52,13 +52,16 @@ def reported(result: Result, metric: str = "harm margin") -> str:
     control = difference.control
     lost: Estimate = found["lost"]
     if not lost.low > 0:
-        return f"No loss is established on held-out questions ({_said(lost)}), so none is restored"
+        return (
+            f"No loss of the {metric} is established on held-out questions ({_said(lost)}): none is restored"
+        )
+    said = "On held-out questions the chosen steering restores"
     sizes = f"{numbers(difference)} of {lost.value:.2g} {difference.unit} lost"
     if not difference.low > 0:
-        return f"On held-out questions the chosen steering restores nothing that is established ({sizes})"
+        return f"{said} nothing of the {metric} that is established ({sizes})"
     if control is not None and not difference.low > control.high:
-        return f"On held-out questions the chosen steering restores no more than random directions ({sizes})"
-    return f"On held-out questions the chosen steering restores {sizes}, beyond random directions"
+        return f"{said} no more of the {metric} than random directions ({sizes})"
+    return f"{said} {sizes} of the {metric}, beyond random directions"
 
 
 def dose_curve(result: Result, metric: str = "harm margin") -> str:
@@ -66,7 +69,7 @@ def dose_curve(result: Result, metric: str = "harm margin") -> str:
     found = result[metric]
     lost: Estimate = found["lost"]
     if lost.high < 0:
-        return f"The whole fine-tune costs none of the {metric}: it changes by {_said(_negative(lost))}"
+        return f"The whole fine-tune costs none of the {metric}: it raises it by {_said(_negative(lost))}"
     if not lost.low > 0:
         return f"No loss of the {metric} is established at the whole dose ({_said(lost)})"
     bent: Estimate = found["beyond the chord"].at("0.5")

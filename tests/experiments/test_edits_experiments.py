@@ -214,6 +214,14 @@ def test_candidates_are_ablated_everywhere_and_added_at_their_own_layer(case):
 # Doses.
 
 
+def test_parts_come_first_then_blocks_then_kinds_where_they_hold_several():
+    changes = [
+        er.models.Change(part, 1.0, 0.1) for part in ("L0.mlp", "L0.norm", "L1.mlp", "L1.norm", "head")
+    ]
+    assert parts_to_try(changes)[5:] == ("L0", "L1", "mlp", "norm")
+    assert parts_to_try(changes[:1]) == ("L0.mlp",)
+
+
 def test_doses_begin_at_aligned_and_pass_tuned(case):
     aligned, tuned = case.triad.aligned, case.triad.tuned
     few = case.held_out.only(case.held_out.questions[:10])

@@ -122,9 +122,13 @@ def test_a_choice_is_reported_by_what_it_does_on_held_out_questions():
     assert choices.strengths(made.selection()).startswith("Strength 2 was chosen: it gains 0.20 [0.15, 0.25]")
     assert "without an established gain" in choices.strengths(made.selection(taken=0.03))
     assert choices.reported(made.selection()).endswith("beyond random directions")
-    assert "no more than random directions" in choices.reported(made.selection(control=0.5))
-    assert "restores nothing that is established" in choices.reported(made.selection(gain=0.05))
-    assert choices.reported(made.selection(lost=0.1)).startswith("No loss is established")
+    assert "no more of the harm margin than random directions" in choices.reported(
+        made.selection(control=0.5)
+    )
+    assert "restores nothing of the harm margin that is established" in choices.reported(
+        made.selection(gain=0.05)
+    )
+    assert choices.reported(made.selection(lost=0.1)).startswith("No loss of the harm margin is")
 
 
 def test_a_dose_and_a_part_are_named_only_where_something_was_lost():
