@@ -19,10 +19,9 @@ from erosion.interventions import Intervention, ablate, clamp, rescoped, steer
 from erosion.moments import Moments
 from erosion.sweeps import Cell
 
-__all__ = ["DIRECTIONS", "EDITS", "causal_cells", "controls_of"]
+__all__ = ["EDITS", "causal_cells", "controls_of"]
 
 EDITS = ("steer", "clamp", "ablate")
-DIRECTIONS = ("v", "isotropic", "covariance-matched", "shuffled labels")
 _MATCHED = ("clamp", "ablate")  # what removes variance; steering adds the same length along any direction
 
 
