@@ -104,10 +104,14 @@ _ROOMS = {
     "erosion.gradients": (
         "GradientProducts",
         "GradientSketches",
+        "TokenInfluence",
         "gradient_bridge",
         "gradient_products",
         "gradient_sketches",
+        "margin_target",
+        "projection_target",
         "real_steps",
+        "token_influence",
     ),
     "erosion.interventions": (
         "ablate",
@@ -202,6 +206,10 @@ _ROOMS = {
         "screen_error",
         "side_by_side",
         "sweep",
+    ),
+    "erosion.token_projections": (
+        "TokenProjections",
+        "project_tokens",
     ),
     "erosion.token_activations": (
         "TokenActivations",

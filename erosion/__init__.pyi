@@ -83,10 +83,14 @@ from erosion.experiments import trajectory_of as trajectory_of
 from erosion.experiments import within_run as within_run
 from erosion.gradients import GradientProducts as GradientProducts
 from erosion.gradients import GradientSketches as GradientSketches
+from erosion.gradients import TokenInfluence as TokenInfluence
 from erosion.gradients import gradient_bridge as gradient_bridge
 from erosion.gradients import gradient_products as gradient_products
 from erosion.gradients import gradient_sketches as gradient_sketches
+from erosion.gradients import margin_target as margin_target
+from erosion.gradients import projection_target as projection_target
 from erosion.gradients import real_steps as real_steps
+from erosion.gradients import token_influence as token_influence
 from erosion.interventions import ablate as ablate
 from erosion.interventions import clamp as clamp
 from erosion.interventions import conditional as conditional
@@ -171,6 +175,8 @@ from erosion.sweeps import sweep as sweep
 from erosion.token_activations import TokenActivations as TokenActivations
 from erosion.token_activations import load_token_activations as load_token_activations
 from erosion.token_activations import read_tokens as read_tokens
+from erosion.token_projections import TokenProjections as TokenProjections
+from erosion.token_projections import project_tokens as project_tokens
 from erosion.triads import Checkpoint as Checkpoint
 from erosion.triads import Triad as Triad
 

@@ -39,6 +39,7 @@ __all__ = [
     "rendering",
     "selection",
     "sharing",
+    "tokens",
     "trajectories",
 ]
 
@@ -261,4 +262,12 @@ def confounds(bench: Bench) -> Result:
         tested.questions,
         labels=[site.layer for site in directions],
         sampling=prepared.config.sampling,
+    )
+
+
+def tokens(bench: Bench) -> Result:
+    """A few answers token by token."""
+    measured = bench.each(readings.token_measures)["tuned"]
+    return experiments.tokens(
+        measured, readings.shown(bench), domains=bench.prepared.domains, at=readings.selected(bench)
     )

@@ -70,6 +70,7 @@ Experiment = Literal[
     "patching",
     "rendering",
     "confounds",
+    "tokens",
 ]
 
 
@@ -105,6 +106,7 @@ class Config(_Strict):
     causal_questions: int = Field(64, ge=2)
     gradient_questions: int = Field(24, ge=4)
     own_tokens: int = Field(48, ge=1)
+    shown: PositiveInt | tuple[str, ...] = 6
     checkpoints: dict[int, str] = {}
     experiments: Literal["all"] | tuple[Experiment, ...] = "all"
     batch_tokens: Literal["auto"] | PositiveInt = "auto"

@@ -44,7 +44,7 @@ class AuditPlan:
 
 def _passes(config: Config, models: int) -> tuple[int, int]:
     """Passes over the whole contrast, and what gradients and own answers cost, in such passes."""
-    inside = any(config.runs(name) for name in ("dimensions", "dynamics", "causality", "confounds"))
+    inside = any(config.runs(name) for name in ("dimensions", "dynamics", "causality", "confounds", "tokens"))
     each = 1 + inside + sum(config.runs(name) for name in ("distributions", "dimensions", "rendering"))
     matched, writes = 9, config.runs("dynamics")
     slopes = 12 if config.runs("gradient_geometry") else 0  # forward and backward of samples, and real steps

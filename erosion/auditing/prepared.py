@@ -107,7 +107,9 @@ class Prepared:
     def identity(self) -> str:
         """The hash of all that decides the numbers: which folder a run may resume."""
         config = {
-            k: v for k, v in self.config.to_json().items() if k not in ("out", "experiments", "checkpoints")
+            k: v
+            for k, v in self.config.to_json().items()
+            if k not in ("out", "experiments", "checkpoints", "shown")
         }
         hashes = {
             name: [s.weights_hash, s.adapter_hash, s.settings_hash, self.checkpoints[name].scale]

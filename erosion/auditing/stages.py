@@ -88,6 +88,13 @@ STAGES = (
     ),
     Stage("on_policy", "rendering", (readings.own_answers,), of.on_policy),
     Stage("confounds", "confounds", (readings.scores, readings.activations), of.confounds),
+    Stage(
+        "tokens",
+        "tokens",
+        (readings.scores, readings.activations, readings.token_measures),
+        of.tokens,
+        beside=lambda bench: bench.prepared.config.shown,
+    ),
 )
 
 

@@ -26,6 +26,7 @@ VERBS = {
     "dose": "Turn the fine-tune up from 0 to 1.5, and take one part of it back at a time.",
     "patching": "Put one model's activations into the other: layer, place, component, along v and across.",
     "rendering": "Measure again in a plain template: does the verdict hang on the chat template?",
+    "tokens": "Look at single answers token by token: position by layer, divergence, loss, influence.",
     "confounds": "Take out length, perplexity, code-ness, refusals and formatting: what survives?",
 }
 

@@ -21,6 +21,7 @@ from erosion.experiments.results import Result, load_result
 from erosion.experiments.sampling import Sampling
 from erosion.experiments.selection import selection
 from erosion.experiments.sharing import sharing
+from erosion.experiments.tokens import TokenMeasures, choose_shown, tokens
 from erosion.experiments.trajectories import trajectories, trajectory_of
 from erosion.experiments.within_run import within_run
 
@@ -30,6 +31,7 @@ __all__ = [
     "Result",
     "Sampling",
     "Selection",
+    "TokenMeasures",
     "TokenReads",
     "bridged_steps",
     "calibrate",
@@ -38,6 +40,7 @@ __all__ = [
     "causal_damage",
     "causal_domains",
     "causality",
+    "choose_shown",
     "confounds",
     "dimensions",
     "distributions",
@@ -57,6 +60,7 @@ __all__ = [
     "select_causally",
     "selection",
     "sharing",
+    "tokens",
     "trajectories",
     "trajectory_of",
     "within_run",

@@ -11,10 +11,12 @@ kept:
 :func:`gradient_sketches`      G_i at a fixed small size, whose inner products are unbiased
 :func:`gradient_bridge`        -<G_i, u>: how far one step of SGD on exchange i moves a target, to first order
 :func:`real_steps`             how far it really does
+:func:`token_influence`        the same token by token: which words of an answer would move the target
 =============================  ============================================================================
 """
 
 from erosion.gradients.bridge import Bridge, gradient_bridge, load_bridge
+from erosion.gradients.influence import TokenInfluence, token_influence
 from erosion.gradients.products import GradientProducts, gradient_products, load_gradient_products
 from erosion.gradients.sketches import GradientSketches, gradient_sketches, load_gradient_sketches
 from erosion.gradients.steps import Step, Steps, adam_step, load_steps, real_steps, sgd_step
@@ -27,6 +29,7 @@ __all__ = [
     "Step",
     "Steps",
     "Target",
+    "TokenInfluence",
     "adam_step",
     "gradient_bridge",
     "gradient_products",
@@ -39,4 +42,5 @@ __all__ = [
     "projection_target",
     "real_steps",
     "sgd_step",
+    "token_influence",
 ]

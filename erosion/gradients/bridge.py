@@ -24,7 +24,7 @@ from erosion.models.linears import Linear, LinearMap, linears, parse_map
 from erosion.prompts import Contrast, Exchange
 from erosion.shapes import Array, Float, Tensor
 
-__all__ = ["Bridge", "gradient_bridge", "load_bridge"]
+__all__ = ["Bridge", "gradient_bridge", "load_bridge", "target_gradient"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def gradient_bridge(
     forward and one backward pass for each exchange and for each of the target's.
     """
     answers, places = chosen(exchanges), linears(model, maps)
-    towards = _target_gradient(model, target, places)
+    towards = target_gradient(model, target, places)
     values = {one: np.zeros(len(answers)) for one in places}
     squares, losses = np.zeros(len(answers)), np.full(len(answers), np.nan)
 
@@ -122,7 +122,7 @@ def gradient_bridge(
     return Bridge(values, np.sqrt(squares), norm, rows_of(answers, losses), target.name, target.unit)
 
 
-def _target_gradient(
+def target_gradient(
     model: Model, target: Target, places: Mapping[LinearMap, Linear]
 ) -> dict[LinearMap, Float[Tensor, "out into"]]:
     """u: the gradient of the target's mean at every map that it depends on."""

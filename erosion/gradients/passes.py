@@ -19,7 +19,15 @@ from erosion.models import Batch, Model
 from erosion.models.linears import Linear, LinearMap
 from erosion.shapes import Float, Tensor
 
-__all__ = ["Use", "backward", "exact", "frozen", "response_log_likelihood", "response_losses"]
+__all__ = [
+    "Use",
+    "backward",
+    "exact",
+    "frozen",
+    "response_log_likelihood",
+    "response_losses",
+    "token_log_likelihood",
+]
 
 Use = Callable[[LinearMap, Tensor, Tensor], None]
 """What is done with one map of one batch: its deltas ``[batch, position, out]``, inputs ``[…, in]``."""
@@ -73,8 +81,10 @@ def backward(
     return values.detach()
 
 
-def response_log_likelihood(model: Model, batch: Batch) -> Float[Tensor, " batch"]:
-    """The mean of log p over each exchange's response tokens, differentiable; the end of turn is left out."""
+def token_log_likelihood(
+    model: Model, batch: Batch
+) -> tuple[Float[Tensor, "batch late"], Float[Tensor, "batch late"]]:
+    """log p of the batch's later tokens, differentiable, and 1 where a token is of a response."""
     first = min(one.span("response")[0] + at for one, at in zip(batch.rendered, batch.offset, strict=True))
     predicting = torch.arange(first - 1, batch.ids.shape[1] - 1, device=batch.ids.device)
     with model.running(batch) as arguments:  # places, not a slice: a slice would make the head's product slow
@@ -82,7 +92,12 @@ def response_log_likelihood(model: Model, batch: Batch) -> Float[Tensor, " batch
     tokens = batch.ids[:, first:].to(logits.device)
     losses = cross_entropy(exact(logits).flatten(0, 1), tokens.flatten(), reduction="none")
     log_p = -rearrange(losses, "(b t) -> b t", b=len(tokens))
-    inside = batch.span("response")[:, first:].to(log_p)
+    return log_p, batch.span("response")[:, first:].to(log_p)
+
+
+def response_log_likelihood(model: Model, batch: Batch) -> Float[Tensor, " batch"]:
+    """The mean of log p over each exchange's response tokens, differentiable; the end of turn is left out."""
+    log_p, inside = token_log_likelihood(model, batch)
     return (log_p * inside).sum(-1) / inside.sum(-1)
 
 

@@ -19,7 +19,7 @@ from erosion.prompts import Contrast, Exchange
 from erosion.prompts.rendering import Rendered
 from erosion.shapes import Array, Float, Tensor
 
-__all__ = ["Step", "Steps", "adam_step", "load_steps", "real_steps", "sgd_step"]
+__all__ = ["Step", "Steps", "adam_step", "load_steps", "real_steps", "sgd_step", "stepped"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def real_steps(
     before, losses, after = _mean(model, target, rendered), [], []
     for i in tracked(range(len(answers)), name=f"{step.name} on {model.found}"):
         gradients, loss = _gradients(model, model.batch_of(asked, [i]), places)
-        with _stepped(places, {one: step.change(gradient) for one, gradient in gradients.items()}):
+        with stepped(places, {one: step.change(gradient) for one, gradient in gradients.items()}):
             after.append(_mean(model, target, rendered))
         losses.append(loss)
     moved = np.array(after) - before
@@ -134,7 +134,7 @@ def _gradients(
 
 
 @contextmanager
-def _stepped(places: dict[LinearMap, Linear], changes: dict[LinearMap, Tensor]) -> Iterator[None]:
+def stepped(places: dict[LinearMap, Linear], changes: dict[LinearMap, Tensor]) -> Iterator[None]:
     """The weights changed inside the block, and exactly what they were after it."""
     modules = {id(place.module): place.module for place in places.values()}
     were = {number: module.get_parameter("weight").data.clone() for number, module in modules.items()}

@@ -21,6 +21,7 @@ from erosion.auditing.readings.responses import (
     special_rows,
 )
 from erosion.auditing.readings.slopes import bridges, products, steps
+from erosion.auditing.readings.tokens import shown, token_measures
 from erosion.auditing.readings.vectors import (
     activations,
     benign_activations,
@@ -62,9 +63,11 @@ __all__ = [
     "products",
     "scores",
     "selected",
+    "shown",
     "special_rows",
     "steps",
     "texts",
+    "token_measures",
     "trail",
     "tried",
     "waypoints",

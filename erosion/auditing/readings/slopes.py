@@ -1,5 +1,7 @@
 """Readings that need a backward pass: inner products of gradients, their bridge to v, and real steps."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from erosion.auditing.bench import Bench, Format
@@ -24,7 +26,7 @@ from erosion.gradients import (
 from erosion.models import Model
 from erosion.prompts import Contrast, Exchange
 
-__all__ = ["bridges", "products", "steps"]
+__all__ = ["bridges", "products", "steps", "targeted"]
 
 _EXACT = 300_000_000  # parameters up to which inner products are exact; sketches beyond
 _RANK = 32
@@ -101,12 +103,17 @@ def _adam_rate(bench: Bench, bridge: Bridge) -> float:
 
 def _targets(bench: Bench) -> dict[str, Target]:
     """The projection at the selected layer and the harm margin, on some held-out questions."""
-    held_out = bench.prepared.parts["held_out"]
-    on = bench.prepared.contrast.only(_drawn(held_out, _TARGETED, bench.prepared.config.seed))
+    on = targeted(bench)
     return {
         "projection": projection_target(directions(bench)[selected(bench)], on=on),
         "margin": margin_target(on),
     }
+
+
+def targeted(bench: Bench, *, besides: Collection[str] = ()) -> Contrast:
+    """The held-out questions whose mean a step should move."""
+    held_out = [q for q in bench.prepared.parts["held_out"] if q not in besides]
+    return bench.prepared.contrast.only(_drawn(held_out, _TARGETED, bench.prepared.config.seed))
 
 
 def _sample(bench: Bench, most: int) -> tuple[Exchange, ...]:
