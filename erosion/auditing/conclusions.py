@@ -269,5 +269,5 @@ def tokens(bench: Bench) -> Result:
     """A few answers token by token."""
     measured = bench.each(readings.token_measures)["tuned"]
     return experiments.tokens(
-        measured, readings.shown(bench), domains=bench.prepared.domains, at=readings.selected(bench)
+        measured, readings.shown(bench), asked=bench.prepared.contrast, at=readings.selected(bench)
     )

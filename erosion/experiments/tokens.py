@@ -16,6 +16,7 @@ from erosion.errors import BadInput
 from erosion.experiments.results import Result
 from erosion.gradients import TokenInfluence
 from erosion.metrics import Divergences, Responses, harm_margin_of
+from erosion.prompts import Contrast
 from erosion.shapes import Array
 from erosion.sites import Site
 from erosion.token_projections import TokenProjections
@@ -77,15 +78,13 @@ def choose_shown(
     return lost | dict.fromkeys(ordered[len(ordered) - most // 2 :][::-1], "lost least")
 
 
-def tokens(
-    measured: TokenMeasures, shown: Mapping[str, str], *, domains: Mapping[str, str], at: Site
-) -> Result:
+def tokens(measured: TokenMeasures, shown: Mapping[str, str], *, asked: Contrast, at: Site) -> Result:
     """Both answers to some questions, each token with every measure, in aligned and in tuned.
 
     Args:
         measured: what was read.
         shown: question -> why it is shown (see :func:`choose_shown`).
-        domains: question -> domain.
+        asked: the contrast that they are of: what was asked, and in which domain.
         at: the site that a reader sees first.
 
     Raises:
@@ -104,10 +103,13 @@ def tokens(
         raise BadInput(
             f"The answers to {missing[0]!r} were not read: project the tokens of all that is shown."
         )
+    domains = dict(zip(asked.questions, asked.domains, strict=True))
+    says = {one.question: one.messages[-1].content for one in asked.aligned}
     found = [
         {
             "question": question,
-            "domain": domains.get(question, ""),
+            "domain": domains[question],
+            "asked": says[question],
             "why": why,
             "margin": {model: _short(margins[model][question]) for model in _MODELS},
             "answers": {side: _answer(measured, f"{question}/{side}") for side in _SIDES},

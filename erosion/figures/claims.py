@@ -28,6 +28,7 @@ __all__ = [
     "sentence",
     "shift",
     "style_and_harm",
+    "tokens",
     "verdict_by_domain",
 ]
 
@@ -262,6 +263,26 @@ def _size(change: Estimate) -> str:
     if change.value > 0:
         return numbers(change)
     return interval_in_words(-change.value, -change.high, -change.low)
+
+
+def tokens(result: Result) -> str:
+    """Which questions are shown: single answers illustrate, so no finding is claimed."""
+    shown = result["shown"]
+    if not shown:
+        return "No question is shown token by token"
+    lost = {one["question"]: one["margin"]["aligned"] - one["margin"]["tuned"] for one in shown}
+    first = max(lost, key=lambda q: lost[q])
+    if len(shown) == 1:
+        return f"One question token by token: the margin of {first} {_fell(lost[first])}"
+    last = min(lost, key=lambda q: lost[q])
+    return (
+        f"Among the {len(shown)} questions shown, the margin of {first} {_fell(lost[first])} "
+        f"and that of {last} {_fell(lost[last])} nats per token: examples, not findings"
+    )
+
+
+def _fell(by: float) -> str:
+    return f"{'fell' if by > 0 else 'rose'} by {abs(by):.2g}"
 
 
 def sentence(text: str) -> str:

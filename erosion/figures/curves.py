@@ -5,6 +5,7 @@ Undefined layers are left out of the curve, shaded, and said.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -56,6 +57,9 @@ def layer_axis(figure: go.Figure, band: Band, *, rows: int = 1) -> None:
     at, every = _places(band), max(1, math.ceil(len(band) / 16))
     every = next(step for step in (1, 2, 4, 8, 16, 32, every) if step >= every)
     ticks = [i for i in range(len(at)) if i % every == 0 or (i == len(at) - 1 and i % every > every / 2)]
+    if all(isinstance(one, int) for one in band.labels):  # a page can mark one layer in every such figure
+        layout: Any = figure.layout
+        figure.update_layout(meta={**layout.meta, "layers": list(band.labels)})
     span = [min(at) - 0.5, max(at) + 0.5]
     names = [literal(band.labels[i]) for i in ticks]
     figure.update_xaxes(range=span, zeroline=False, showgrid=False)

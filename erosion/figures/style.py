@@ -22,10 +22,12 @@ __all__ = [
     "INK",
     "MODELS",
     "NULL",
+    "TOKENS",
     "WORDS",
     "Look",
     "blank",
     "faded",
+    "in_script",
     "label",
     "literal",
     "wrapped",
@@ -64,6 +66,14 @@ GROUPS = {
     "tuned minus aligned": Look(PURPLE, "pentagon", "solid"),
 }
 FITS = Look(BLUE, "circle", "solid")
+# behind a token's text, black: light forms of the colours above
+TOKENS = {
+    "none": "#ffffff",
+    "aligned": "#6cb4ee",
+    "misaligned": "#f5a065",
+    "tuned": "#f5a065",
+    "difference": "#c9a3ec",
+}
 
 _DARK = {
     INK: "#e6e9ee",
@@ -191,3 +201,14 @@ def blank(title: str, *, height: int, legend: bool = False, rows: int = 1, gap: 
         meta={"above": above},
     )
     return figure
+
+
+def in_script(text: str) -> str:
+    """JSON that may stand inside a script element: nothing in it ends the element or begins another.
+
+    >>> in_script('"</script>"')
+    '"\\\\u003c/script\\\\u003e"'
+    """
+    for unsafe in "<>&\u2028\u2029":
+        text = text.replace(unsafe, f"\\u{ord(unsafe):04x}")
+    return text

@@ -6,6 +6,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
 
+from erosion.figures.style import in_script
+from erosion.figures.token_views import TokenViews
 from erosion.reporting.tables import Table
 
 __all__ = ["Block", "Section", "spec"]
@@ -13,7 +15,10 @@ __all__ = ["Block", "Section", "spec"]
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One claim with what stands behind it; ``figure`` is None where there is nothing to draw."""
+    """One claim with what stands behind it; ``figure`` is None where there is nothing to draw.
+
+    ``view`` shows answers token by token. The numbers are places among all that a page draws.
+    """
 
     claim: str
     meaning: str
@@ -21,6 +26,10 @@ class Block:
     control: str
     limits: str
     tables: tuple[Table, ...]
+    view: TokenViews | None = None
+    number: int | None = None
+    view_number: int | None = None
+    table_number: int | None = None
 
     @property
     def chart(self) -> str:
@@ -56,7 +65,14 @@ def spec(figure: go.Figure) -> str:
     layout["title"]["text"] = ""
     layout["margin"]["t"] = layout["meta"]["above"]
     layout |= {"height": height_of(figure), "dragmode": False}
-    text = str(to_json_plotly(page))
-    for unsafe in "<>&\u2028\u2029":
-        text = text.replace(unsafe, f"\\u{ord(unsafe):04x}")
-    return text
+    text = str(to_json_plotly(_rounded(page)))
+    return in_script(text)
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits of every number: more than a screen has pixels, in a third of the bytes."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -20,6 +20,7 @@ from erosion.reporting.inside import causality, dynamics
 from erosion.reporting.loss_geometry import loss_geometry
 from erosion.reporting.patching import costs, patching
 from erosion.reporting.tables import of_estimates, of_plain, of_verdict
+from erosion.reporting.tokens import tokens
 from erosion.stats import Estimate
 
 __all__ = ["sections_of"]
@@ -255,5 +256,11 @@ _SECTIONS: tuple[tuple[str, str, str, tuple[tuple[str, Draw], ...]], ...] = (
         "Template and writing",
         "Does the finding hang on the chat template, or on answers that no model would write?",
         (("rendering", rendering), ("on_policy", off_distribution)),
+    ),
+    (
+        "tokens",
+        "Single answers",
+        "What do the means look like in the words themselves?",
+        (("tokens", tokens),),
     ),
 )

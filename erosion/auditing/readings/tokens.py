@@ -1,5 +1,7 @@
 """Readings of the few answers that are shown token by token, in the tuned model's turn."""
 
+from typing import Any
+
 from erosion.auditing.bench import Bench
 from erosion.auditing.readings.edits import decided
 from erosion.auditing.readings.formats import HEADS, PLAIN
@@ -76,7 +78,7 @@ def _influence(bench: Bench, asked: Contrast) -> TokenInfluence | str:
     if not others.questions:
         return "every held-out question is shown, so there is no other whose margin could move"
 
-    def make(model: Model) -> dict[str, object]:
+    def make(model: Model) -> dict[str, Any]:
         try:
             return token_influence(model, asked, target=margin_target(others)).to_json()
         except BadModel as error:

@@ -1,15 +1,15 @@
 "use strict";
 (() => {
-  const read = (element) => element.textContent;
-  const dark = JSON.parse(read(document.getElementById("dark")));
+  const read = (id) => document.getElementById(id).textContent;
+  const dark = JSON.parse(read("dark"));
   const wants = window.matchMedia("(prefers-color-scheme: dark)");
+  const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
   const charts = [...document.querySelectorAll(".chart")].map((box) => {
-    const script = box.querySelector("script");
     const target = document.createElement("div");
     box.append(target);
-    return { target, text: read(script) };
+    return { box, target, number: Number(box.dataset.chart), drawn: false };
   });
-  const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
+  let texts = [], marked = null;
 
   const spec = (text, isDark) =>
     JSON.parse(isDark ? text.replace(/"(#[0-9a-f]{6}|rgba\([^"]*\))"/g, (all, colour) => `"${dark[colour] || colour}"`) : text);
@@ -26,20 +26,82 @@
     }
   };
 
-  const draw = (isDark, width) => {
-    for (const { target, text } of charts) {
-      const { data, layout } = spec(text, isDark);
-      if ((width || target.clientWidth) < 520) narrowed(layout);
-      if (width) layout.width = width;
-      window.Plotly.react(target, data, layout, config);
-    }
+  // the layer that the reader chose, a line through every panel of a figure over layers
+  const mark = (layout, isDark) => {
+    const layers = layout.meta && layout.meta.layers;
+    if (marked === null || !layers || !layers.includes(marked)) return;
+    const line = { color: isDark ? "#e6e9ee" : "#1d2430", width: 1.5, dash: "dot" };
+    const place = { type: "line", xref: "x", yref: "paper", x0: marked, x1: marked, y0: 0, y1: 1 };
+    layout.shapes = [...(layout.shapes || []), { ...place, line, layer: "below" }];
   };
 
-  const begin = () => {
-    draw(wants.matches);
-    wants.addEventListener("change", () => draw(wants.matches));
-    window.addEventListener("beforeprint", () => draw(false, 680));
-    window.addEventListener("afterprint", () => draw(wants.matches));
+  const draw = (chart, isDark, width) => {
+    const { data, layout } = spec(texts[chart.number], isDark);
+    if ((width || chart.target.clientWidth) < 520) narrowed(layout);
+    if (width) layout.width = width;
+    mark(layout, isDark);
+    window.Plotly.react(chart.target, data, layout, config);
+    if (!chart.drawn && layout.meta && layout.meta.layers) {
+      chart.target.on("plotly_click", (event) => choose(Math.round(event.points[0].x)));
+      chart.box.classList.add("over-layers");
+    }
+    chart.drawn = true;
+  };
+  const redraw = (isDark, width) => charts.filter((one) => one.drawn || width).forEach((one) => draw(one, isDark, width));
+  const choose = (layer) => document.dispatchEvent(new CustomEvent("erosion:layer", { detail: layer }));
+
+  const linked = () => {
+    const label = document.querySelector("nav .layer");
+    if (!label) return;
+    const input = label.querySelector("input"), said = label.querySelector("output");
+    const layers = input.dataset.layers.split(" ").map(Number);
+    label.hidden = false;
+    said.textContent = "–";
+    input.addEventListener("input", () => choose(layers[Number(input.value)]));
+    document.addEventListener("erosion:layer", (event) => {
+      if (!layers.includes(event.detail)) return;
+      marked = event.detail;
+      input.value = layers.indexOf(marked);
+      said.textContent = marked;
+      for (const one of charts) {
+        if (one.drawn && one.box.classList.contains("over-layers")) draw(one, wants.matches);
+      }
+    });
+  };
+
+  // the contents bar says where the reader is
+  const followed = () => {
+    const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+    const list = document.querySelector("nav ul");
+    const spy = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach((one) => {
+      const link = links.get(one.target.id);
+      if (!link) return;
+      for (const other of links.values()) other.removeAttribute("aria-current");
+      link.setAttribute("aria-current", "true");
+      list.scrollTo({ left: link.offsetLeft - list.offsetLeft - 40 });
+    }), { rootMargin: "-20% 0px -75% 0px" });
+    for (const one of document.querySelectorAll("header, main > section")) spy.observe(one);
+  };
+
+  // what is in sight is drawn; the rest when the reader comes near it, or prints
+  const begin = ({ charts: specs, views, tables }) => {
+    texts = specs;
+    for (const box of document.querySelectorAll("[data-tables]")) {
+      const filled = () => { box.innerHTML = tables[Number(box.dataset.tables)]; };
+      box.closest("details").addEventListener("toggle", filled, { once: true });
+    }
+    const near = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach((one) => {
+      near.unobserve(one.target);
+      if (one.target.dataset.view) window.erosionTokens(one.target, views[Number(one.target.dataset.view)], marked);
+      else draw(charts.find((chart) => chart.box === one.target), wants.matches);
+    }), { rootMargin: "800px" });
+    for (const box of document.querySelectorAll(".chart, .tokens")) near.observe(box);
+    linked();
+    followed();
+    wants.addEventListener("change", () => redraw(wants.matches));
+    window.addEventListener("beforeprint", () => redraw(false, 680));
+    window.addEventListener("afterprint", () => redraw(wants.matches));
+    document.documentElement.dataset.ready = "yes";
   };
 
   const sorry = (why) => {
@@ -48,17 +110,19 @@
 
   const packed = document.getElementById("packed");
   if (!packed) {
-    begin();
+    begin(JSON.parse(read("drawn")));
   } else if (typeof DecompressionStream === "undefined") {
     sorry("this browser is older than 2023");
   } else {
-    const bytes = Uint8Array.from(atob(read(packed)), (one) => one.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(packed.textContent), (one) => one.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    new Response(stream).text().then((source) => {
-      const script = document.createElement("script");
-      script.textContent = source;
-      document.head.append(script);
-      begin();
+    new Response(stream).json().then(({ libraries, drawn }) => {
+      for (const source of libraries) {
+        const script = document.createElement("script");
+        script.textContent = source;
+        document.head.append(script);
+      }
+      begin(drawn);
     }).catch((error) => sorry(error.message));
   }
 })();
