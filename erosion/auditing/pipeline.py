@@ -21,7 +21,8 @@ from erosion.auditing import readings
 from erosion.auditing.bench import Bench
 from erosion.auditing.folder import SCHEMA, RunFolder, opened
 from erosion.auditing.prepared import Prepared, prepare
-from erosion.auditing.run import Run, open_run
+from erosion.auditing.questions import write_questions
+from erosion.auditing.run import BESIDE, Run, open_run
 from erosion.auditing.stages import Stage, stages_of
 from erosion.auditing.summary import summary_of, verdict_of
 from erosion.errors import BadInput
@@ -105,18 +106,27 @@ def _compute(prepared: Prepared, folder: RunFolder) -> None:
         bench.close()
         results = {stage.name: _concluded(stage, bench) for stage in tracked(stages, name="concluding")}
     warm = readings.matched(bench, "tuned")
+    scored, benign = bench.each(readings.scores), bench.each(readings.benign_scores)
     verdict = verdict_of(
-        bench.each(readings.scores),
+        scored,
         prepared.domains,
         prepared.config,
         matched=warm.responses if warm else None,
-        benign=bench.each(readings.benign_scores),
+        benign=benign,
     )
     results = {**_earlier(folder, set(results)), **results}
     for name, result in results.items():
         result.save(folder.results / f"{name}.json")
     summary = summary_of(verdict, results, warm.temperature if warm else None)
     summary["noise"] = dict(bench.each(readings.noise))
+    write_questions(
+        folder.results,
+        scored,
+        prepared.domains,
+        trained_domains=prepared.config.trained_domains,
+        benign=benign,
+        contrast=prepared.contrast.hash,
+    )
     write_json(folder.results / "summary.json", summary)
 
 
@@ -150,7 +160,7 @@ def _earlier(folder: RunFolder, anew: set[str]) -> dict[str, Result]:
     """The results of experiments that this very run held already and was not asked for again."""
     there = sorted(folder.results.glob("*.json"))
     return {
-        file.stem: load_result(file) for file in there if file.stem not in anew and file.stem != "summary"
+        file.stem: load_result(file) for file in there if file.stem not in anew and file.stem not in BESIDE
     }
 
 

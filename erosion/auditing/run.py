@@ -12,7 +12,9 @@ from erosion.errors import BadRun
 from erosion.experiments import Result, load_result
 from erosion.stats import Verdict
 
-__all__ = ["Run", "open_run"]
+__all__ = ["BESIDE", "Run", "open_run"]
+
+BESIDE = frozenset({"summary", "questions"})  # files in results/ that are no experiment's
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Run:
     @property
     def experiments(self) -> tuple[str, ...]:
         """Which experiments there are results of."""
-        there = {file.stem for file in (self.path / "results").glob("*.json")} - {"summary"}
+        there = {file.stem for file in (self.path / "results").glob("*.json")} - BESIDE
         return tuple(sorted(there))
 
     def results_of(self, experiment: str) -> tuple[str, ...]:
