@@ -31,6 +31,10 @@ _ROOMS = {
         "prepare",
         "read_config",
     ),
+    "erosion.comparing": (
+        "Comparison",
+        "compare",
+    ),
     "erosion.directions": (
         "Direction",
         "Passport",
@@ -181,6 +185,7 @@ _ROOMS = {
         "write_contrast",
     ),
     "erosion.reporting": ("report",),
+    "erosion.reporting.comparison": ("report_comparison",),
     "erosion.sites": (
         "Site",
         "parse_site",

@@ -19,6 +19,8 @@ from erosion.auditing import gate as gate
 from erosion.auditing import open_run as open_run
 from erosion.auditing import prepare as prepare
 from erosion.auditing import read_config as read_config
+from erosion.comparing import Comparison as Comparison
+from erosion.comparing import compare as compare
 from erosion.directions import Direction as Direction
 from erosion.directions import Passport as Passport
 from erosion.directions import auc as auc
@@ -152,6 +154,7 @@ from erosion.prompts import shared_vocabulary as shared_vocabulary
 from erosion.prompts import write_chat as write_chat
 from erosion.prompts import write_contrast as write_contrast
 from erosion.reporting import report as report
+from erosion.reporting.comparison import report_comparison as report_comparison
 from erosion.sites import Site as Site
 from erosion.sites import parse_site as parse_site
 from erosion.stats import Band as Band

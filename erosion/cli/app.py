@@ -8,6 +8,7 @@ import typer
 from erosion import __version__
 from erosion.cli.answering import generate, orthogonalise
 from erosion.cli.audits import VERBS, Json, Out, auditing, demo
+from erosion.cli.comparing import compare
 from erosion.cli.directions import direction
 from erosion.cli.editing import steer, sweep
 from erosion.cli.exits import NOT_PASSED, catching_signals, guarded
@@ -46,7 +47,7 @@ app.command()(demo)
 app.command("audit")(auditing(None))
 for _verb in VERBS:
     app.command(_verb)(auditing(_verb))
-for _command in (steer, sweep, generate, orthogonalise):
+for _command in (compare, steer, sweep, generate, orthogonalise):
     app.command()(_command)
 
 

@@ -14,7 +14,7 @@ from erosion.comparing.rows import QUANTITIES, SEEDS, Row, row_of
 from erosion.comparing.setups import changes_of, setup_of, warnings_of
 from erosion.errors import BadInput
 
-__all__ = ["SCHEMA", "Comparison", "compare"]
+__all__ = ["SCHEMA", "Comparison", "compare", "names_of"]
 
 SCHEMA = 1
 AnyRun = Run | str | Path
@@ -163,14 +163,14 @@ def _named(runs: Sequence[AnyRun] | Mapping[str, AnyRun | Sequence[AnyRun]]) -> 
         runs = [runs]
     paths = [_path(one) for one in runs]
     _refuse_twice({"": paths})
-    return {name: [path] for name, path in zip(_names(paths), paths, strict=True)}
+    return {name: [path] for name, path in zip(names_of(paths), paths, strict=True)}
 
 
 def _path(run: AnyRun) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def names_of(paths: Sequence[Path]) -> list[str]:
     """Each folder's own name, with as many of its parents as tell it from the others."""
     whole = [path.resolve() for path in paths]
     for depth in range(1, max((len(path.parts) for path in whole), default=1) + 1):
@@ -192,7 +192,7 @@ def _opened(name: str, paths: Sequence[Path]) -> tuple[Opened, ...]:
     if len(paths) == 1:
         return (opened(paths[0], name=name),)
     return tuple(
-        opened(path, name=f"{name}: {short}") for path, short in zip(paths, _names(paths), strict=True)
+        opened(path, name=f"{name}: {short}") for path, short in zip(paths, names_of(paths), strict=True)
     )
 
 

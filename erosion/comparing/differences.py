@@ -34,7 +34,8 @@ class Difference:
     """One row minus the row it is held against, in one quantity, over one domain or (None) over all.
 
     ``unpaired`` says why the questions could not be paired (None where they were); ``smallest`` is the
-    smallest of interest, None for a quantity that has none.
+    smallest of interest, None for a quantity that has none; ``family`` is how many intervals hold together,
+    this one among them.
     """
 
     row: str
@@ -44,6 +45,7 @@ class Difference:
     estimate: Estimate
     unpaired: str | None
     smallest: float | None
+    family: int
 
     @property
     def word(self) -> str:
@@ -63,6 +65,10 @@ class Difference:
         bound = self.smallest
         return bound is not None and -bound < self.estimate.low and self.estimate.high < bound
 
+    @property
+    def _over(self) -> str:
+        return f"{self.quantity} by {'run' if self.domain is None else 'run and domain'}"
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
@@ -74,6 +80,7 @@ class Difference:
             "paired": self.unpaired is None,
             "why unpaired": self.unpaired,
             "smallest": self.smallest,
+            "holds with": f"all {self.family} differences of {self._over} at once",
             **self.estimate.to_json(),
         }
 
@@ -102,10 +109,9 @@ def differences_of(
         estimates = _of_family(family, resamples=resamples, seed=seed)
         for pair, estimate in zip(family, estimates, strict=True):
             why = pair.margins if isinstance(pair.margins, str) else None
+            named = (pair.row.name, against.name, pair.quantity, pair.domain)
             bound = smallest.get(pair.quantity)
-            found.append(
-                Difference(pair.row.name, against.name, pair.quantity, pair.domain, estimate, why, bound)
-            )
+            found.append(Difference(*named, estimate, why, bound, len(family)))
     return tuple(found)
 
 
@@ -132,14 +138,4 @@ def _of_family(family: Sequence[Pair], *, resamples: int, seed: int) -> list[Est
     for block in blocks.values():
         confidence = CONFIDENCE ** (len(block) / size)
         found |= resampled(block, family, confidence, resamples=resamples, seed=seed)
-    return [_named(found[i], size, family[i]) for i in range(size)]
-
-
-def _named(estimate: Estimate, size: int, pair: Pair) -> Estimate:
-    """The method with the family that the interval holds in."""
-    if estimate.undefined or size == 1:
-        return replace(estimate, confidence=CONFIDENCE)
-    over = "runs" if pair.domain is None else "runs and domains"
-    return replace(
-        estimate, confidence=CONFIDENCE, method=f"{estimate.method}; all {size} differences ({over}) at once"
-    )
+    return [replace(found[i], confidence=CONFIDENCE) for i in range(size)]
