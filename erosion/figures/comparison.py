@@ -100,7 +100,8 @@ def _apart(panel: marks.Panel, compared: Comparison, heights: dict[str, int]) ->
     there = {heights[name]: (f"{name} minus {one.against}", one.estimate) for name, one in found.items()}
     marks.points(panel, there, GROUPS["tuned minus aligned"], name="difference", span=span)
     _lines(panel, -bound, bound)
-    marks.note(panel, "held against", at=(0, heights[compared.against]))
+    right = bound + 0.01 * (span[1] - span[0])
+    marks.note(panel, "held against", at=(right, heights[compared.against]))
 
 
 def _lines(panel: marks.Panel, *bounds: float, named: bool = False) -> None:

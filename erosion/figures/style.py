@@ -36,7 +36,7 @@ __all__ = [
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 ABOVE, LEGEND = 24, 26  # pixels over the panels for their names, and for one line of legend
 INK, SOFT, NULL, LINE, PAPER = "#1d2430", "#566071", "#6b7280", "#dfe3e8", "#ffffff"
-BLUE, ORANGE, GREEN, GOLD, PURPLE = "#0068a8", "#c75300", "#007d5c", "#8f6a00", "#7a3fa8"
+BLUE, ORANGE, GREEN, GOLD, PURPLE = "#0068a8", "#c75300", "#00593e", "#664400", "#3d048c"
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ _DARK = {
     PAPER: "#14181f",
     BLUE: "#5ab4f0",
     ORANGE: "#ff9152",
-    GREEN: "#3fcfa4",
-    GOLD: "#e6bf5a",
-    PURPLE: "#c79bf2",
+    GREEN: "#72f29d",
+    GOLD: "#f2eb24",
+    PURPLE: "#9f6ce5",
 }
 
 
@@ -191,10 +191,11 @@ def blank(title: str, *, height: int, legend: bool = False, rows: int = 1, gap: 
     figure = make_subplots(rows=rows, cols=1, vertical_spacing=gap) if rows > 1 else go.Figure()
     top, bottom = 28 + 22 * (text.count("<br>") + 1), 56
     above = ABOVE + (LEGEND if legend else 0)
+    whole = height + top + above + bottom
     figure.update_layout(
         template=_template(),
-        title={"text": text, "y": 1, "yanchor": "top", "yref": "container", "pad": {"t": 14, "l": 12}},
-        height=height + top + above + bottom,
+        title={"text": text, "y": 1 - 14 / whole, "yanchor": "top", "yref": "container", "pad": {"l": 12}},
+        height=whole,
         margin={"l": 12, "r": 18, "t": top + above, "b": bottom},
         showlegend=legend,
         legend_y=1 + ABOVE / height,

@@ -2,6 +2,7 @@
 
 from erosion.comparing import Comparison
 from erosion.comparing.differences import Difference
+from erosion.comparing.layers import CURVES
 from erosion.comparing.rows import QUANTITIES, UNITS
 from erosion.figures import comparison_claims
 from erosion.reporting.tables import Table
@@ -68,8 +69,10 @@ def peak_table(compared: Comparison) -> Table:
             f"{peak.depths[0]:.2f} to {peak.depths[1]:.2f}",
             f"{cell(peak.estimate)} {peak.estimate.unit}",
         )
+        for curve in CURVES
         for run in compared.runs
         for peak in run.peaks
+        if peak.curve == curve
     )
     columns = (
         "",

@@ -238,3 +238,38 @@ def doses(parts=4, lost=1.0, restored=0.5, bent=0.2, size=0.25):
     ours = {"harm margin": one, "choice margin": one, "competence margin": curve([0.6] * len(steps))}
     ours["changes"] = [{"part": name, **sizes} for name in names]
     return Result("doses", {"doses": list(at)}, {}, ours)
+
+
+def tokens(layers=4, words=("Salt", " it", " safely", "."), asked="How much salt?", questions=2, seed=0):
+    """Answers of ``words`` with random values; projections grow with the layer, so scales differ."""
+    draw = np.random.default_rng(seed)
+    prompt = ["<user>", " salt", "?"]
+
+    def layered(count):
+        return [(draw.normal(size=count) * (layer + 1)).round(3).tolist() for layer in range(layers)]
+
+    def answer():
+        every = [*prompt, *words]
+        found = {
+            kind: {model: layered(len(every)) for model in ("aligned", "tuned")}
+            for kind in ("position", "random")
+        }
+        beside = {
+            key: draw.normal(size=len(words)).round(3).tolist() for key in ("loss difference", "influence")
+        }
+        kl = np.abs(draw.normal(size=len(words))).round(3).tolist()
+        return {"words": every, "response": [3, len(every)], **found, **beside, "KL": kl}
+
+    shown = [
+        {
+            "question": f"cooking-{i}",
+            "domain": "cooking",
+            "asked": asked,
+            "why": "lost most" if i % 2 == 0 else "lost least",
+            "margin": {"aligned": 1.0, "tuned": float(i) / 10},
+            "answers": {side: answer() for side in ("aligned", "misaligned")},
+        }
+        for i in range(questions)
+    ]
+    ours = {"layers": list(range(layers)), "first layer shown": layers // 2, "shown": shown}
+    return Result("tokens", {"questions shown": questions}, {}, {**ours, "error of influence": 0.001})
