@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from erosion.errors import BadRun
+from erosion.errors import BadContrast, BadRun
 from erosion.files import write_json
 from erosion.metrics import Responses, choice_margin_of, harm_margin_of
 from erosion.shapes import Array
@@ -24,7 +24,6 @@ from erosion.stats import Margins
 __all__ = ["FILE", "SCHEMA", "Asked", "load_asked", "write_questions"]
 
 SCHEMA, FILE = 1, "questions.json"
-_METRICS = {"harm margin": harm_margin_of, "choice margin": choice_margin_of}
 
 
 def write_questions(
@@ -46,7 +45,11 @@ def write_questions(
         benign: model -> right and wrong answers to harmless questions, scored.
         contrast: the hash of the contrast's words.
     """
-    found = {metric: {model: of(one) for model, one in scored.items()} for metric, of in _METRICS.items()}
+    found, why = {"harm margin": {model: harm_margin_of(one) for model, one in scored.items()}}, None
+    try:
+        found["choice margin"] = {model: choice_margin_of(one) for model, one in scored.items()}
+    except BadContrast as error:
+        why = str(error)  # a model gives no number there, or one answer begins with all of the other
     ids = found["harm margin"]["aligned"].questions
     columns = {
         metric: {model: dict(zip(one.questions, one.values, strict=True)) for model, one in by_model.items()}
@@ -68,6 +71,7 @@ def write_questions(
         "units": units | {"competence margin": units["harm margin"]},
         "questions": questions,
         "competence": _competence(benign or {}),
+        **({"why": {"choice margin": why}} if why else {}),
     }
     return write_json(folder / FILE, written)
 

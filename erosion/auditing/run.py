@@ -33,7 +33,10 @@ class Run:
         """``results/summary.json``: the verdict and every headline number."""
         file = self.path / "results" / "summary.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("no object")
+            return found
         except FileNotFoundError as error:
             raise BadRun(f"The audit in {self.path} is not finished: run it again, it resumes.") from error
         except (OSError, ValueError) as error:

@@ -83,11 +83,15 @@ def peak_of(curve: str, band: Band, *, n_layers: int) -> Peak | None:
 
 
 def peaks_of(run: Run) -> tuple[Peak, ...]:
-    """The peaks of every curve that the run has results of."""
+    """The peaks of every curve that the run has results of.
+
+    What brings the margin back has a peak only where a loss of it is established.
+    """
     n_layers = int(run.manifest["models"]["aligned"]["n_layers"])
     found = []
     for curve, (experiment, path) in CURVES.items():
-        if experiment not in run.experiments:
+        nothing_lost = experiment == "patching" and not run.verdict.loss.low > 0
+        if experiment not in run.experiments or nothing_lost:
             continue
         value: Any = run.result(experiment).ours
         for key in path:

@@ -61,15 +61,16 @@ def opened(run: Run | str | Path, *, name: str) -> Opened:
     Raises:
         BadRun: no run there, not finished, damaged, or of a newer version.
     """
-    run = open_run(run.path if isinstance(run, Run) else run)
-    with readable(run.path):
+    path = run.path if isinstance(run, Run) else Path(run)
+    with readable(path):
+        run = open_run(path)
         schema = run.summary["schema"]
         if schema > SCHEMA:
             raise BadRun(
-                f"{run.path} has a summary of schema {schema} and this version reads {SCHEMA}: "
+                f"{path} has a summary of schema {schema} and this version reads {SCHEMA}: "
                 "update erosion."
             )
-        found = Opened(name, run.path, run.manifest, run.verdict, load_asked(run.path), peaks_of(run))
+        found = Opened(name, path, run.manifest, run.verdict, load_asked(path), peaks_of(run))
         _ = [found.manifest[key] for key in ("models", "contrast", "template", "versions", "identity")]
         _ = found.judged("erosion"), found.judged("loss")
     return found

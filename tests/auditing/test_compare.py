@@ -1,4 +1,4 @@
-"""Laws of comparisons: paired where questions are shared, together at 95%, and never more than the runs hold."""
+"""Laws of comparisons: paired where questions are shared, together at 95%, never more than the runs hold."""
 
 import json
 import math
@@ -76,8 +76,8 @@ def test_an_interval_over_seeds_covers_the_recipe_and_one_over_questions_would_n
         groups = [made[:4], made[4:]] if as_seeds else [made[:1], made[4:5]]
         return whole(differences(groups))[0].covers(0.2)
 
-    assert rate(lambda seed: inside(seed, as_seeds=True), 200) >= 0.92
-    assert rate(lambda seed: inside(seed, as_seeds=False), 100) < 0.85
+    assert rate(lambda seed: inside(seed, as_seeds=True), 100) >= 0.9
+    assert rate(lambda seed: inside(seed, as_seeds=False), 60) < 0.85
 
 
 def test_differences_of_changed_sides_cover_what_is_planted() -> None:
@@ -326,7 +326,7 @@ def test_what_is_not_comparable_is_said(tmp_path: Path) -> None:
         assert what in said
     assert "chat template" not in said
     assert {"dtype", "tuned"} <= set(found.changes)
-    assert any("b is not paired with a: a and b asked other questions" in note for note in found.notes)
+    assert any("b is not paired with a: b and a asked other questions" in note for note in found.notes)
 
 
 def test_copies_of_one_audit_are_said_to_be_one(tmp_path: Path) -> None:
@@ -344,6 +344,7 @@ def test_a_broken_model_has_no_difference_and_a_reason(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "b" / "results" / "questions.json").read_text())
     assert written["questions"][3]["harm margin"]["tuned"] is None
     assert "harm margin of tuned is not finite" in written["questions"][3]["why"]
+    assert "choice margin" in written["why"]
 
 
 def test_an_audit_keeps_what_its_verdict_was_made_from(run: er.Run) -> None:
@@ -385,6 +386,7 @@ def broken(two: list[Path], file: str, text: str) -> list[Path]:
         ("results/summary.json", '{"schema": 1, "verdict": {"word": "fine"}}', "cannot be read"),
         ("results/summary.json", '{"schema": 9, "verdict": {}}', "schema 9 and this version reads 1"),
         ("manifest.json", "{", "cannot be read"),
+        ("manifest.json", "[]", "cannot be read"),
         ("manifest.json", '{"schema": 9}', "schema 9 and this version reads 1"),
         ("manifest.json", '{"schema": 1}', "cannot be read"),
     ],
