@@ -1,7 +1,7 @@
 """The confound battery in the report."""
 
+from erosion import figures
 from erosion.experiments import Result
-from erosion.figures import confounds as figures
 from erosion.figures import confounds_claims as claims
 from erosion.reporting.blocks import Block
 from erosion.reporting.tables import of_bands, of_estimates

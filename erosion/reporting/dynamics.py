@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
+from erosion import figures
 from erosion.experiments import Result
-from erosion.figures import dynamics as drawn
 from erosion.figures import dynamics_claims as claims
-from erosion.figures import trajectories as over_time
 from erosion.reporting.blocks import Block
 from erosion.reporting.tables import Table, of_bands, of_estimates, of_plain
 from erosion.stats import Band, Estimate
@@ -38,7 +37,7 @@ def _departure(result: Result) -> Block:
             "The layer at which the tuned model leaves the aligned one is given as a range: from the first "
             "layer where the move may be larger than the smallest of interest to the first where it must be."
         ),
-        figure=drawn.departure(result),
+        figure=figures.departure(result),
         control=(
             "Grey: random directions. The same move on harmless questions stands beside."
             if benign is not None
@@ -62,7 +61,7 @@ def _shares(result: Result) -> Block:
             "too, a translation along the direction, every other shift of the mean, what follows linearly "
             f"from where the aligned model was, and a remainder. The shares add up to 1.{without}"
         ),
-        figure=drawn.shares(result),
+        figure=figures.shares(result),
         control=(
             "For the translation: the same share along random directions. For the linear part: the "
             "activations of other questions (table). A share below 0 is a part that points the wrong way."
@@ -86,7 +85,7 @@ def _two_by_two(result: Result) -> Block:
             "moved. Interaction: the gap between the answers changed, so the tuned model tells them apart "
             "less (or more) than the aligned one."
         ),
-        figure=drawn.two_by_two(result),
+        figure=figures.two_by_two(result),
         control="Grey: the same effect along random directions, the same ones at every layer.",
         limits="A gap along one direction may shrink because the direction turned: see the rotation below.",
         tables=(
@@ -106,7 +105,7 @@ def _attribution(result: Result) -> Block:
             "The residual stream is a sum, so the shift at one layer is exactly the sum of what the "
             "embedding and every block's attention and MLP wrote differently up to there."
         ),
-        figure=drawn.attribution(result),
+        figure=figures.attribution(result),
         control="Grey: the same write along random directions.",
         limits=(
             "A block may write differently because its input changed, not its weights. Writes of opposite "
@@ -127,7 +126,7 @@ def _rotation(result: Result) -> Block:
             "between fits on different halves of the questions; the noise-free cosine has the noise of "
             "fitting taken out, 1 being the same direction."
         ),
-        figure=drawn.rotation(result),
+        figure=figures.rotation(result),
         control="Grey: the angle between two halves of the questions within the aligned model: noise alone.",
         limits="An angle says that the direction turned, not that the tuned model uses the new one.",
         tables=(of_bands(result["rotation"], caption="Rotation of the direction"),),
@@ -149,7 +148,7 @@ def _likeness(result: Result) -> Block:
             "How alike two models' activations of the same answers are: CKA compares how questions lie to "
             "each other, the cosine compares each answer's own vector."
         ),
-        figure=drawn.likeness(result),
+        figure=figures.likeness(result),
         control="Grey: the same with the questions of one model exchanged at random.",
         limits=(
             "High likeness does not mean unchanged: CKA does not see a shift that all questions share, and a "
@@ -170,7 +169,7 @@ def _published(result: Result) -> Block:
             "the difference of the two models' means. The paper finds 0.31 to 0.39 on every data set, "
             "harmless ones included."
         ),
-        figure=drawn.published_fraction(result),
+        figure=figures.published_fraction(result),
         control="The same fraction on harmless questions, where there is no alignment to lose.",
         limits=(
             "The direction holds all that alignment changed, style and format first of all: going back along "
@@ -191,7 +190,7 @@ def trajectories(result: Result) -> tuple[Block, ...]:
                 "gap between the answers, the harm margin, and how far the checkpoint's own direction "
                 "turned. Shaded: where a jump lies that random orders of the checkpoints do not show."
             ),
-            figure=over_time.trajectories(result),
+            figure=figures.trajectories(result),
             control=(
                 "Grey: random directions. For a jump: the checkpoints in random order, and a straight line."
             ),
