@@ -1,5 +1,7 @@
 """Compare runs: one row each, or one for the seeds of a recipe, and each minus the row it is held against."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,15 +157,29 @@ def _named(runs: Sequence[AnyRun] | Mapping[str, AnyRun | Sequence[AnyRun]]) -> 
         found = {}
         for name, given in runs.items():
             several = [given] if isinstance(given, Run | str | Path) else list(given)
-            if not str(name).strip() or not several:
-                raise BadInput(f"The row {str(name)!r} has no {'run' if str(name).strip() else 'name'}.")
-            found[str(name)] = [_path(one) for one in several]
+            shown = _one_line(name)
+            if not shown or not several:
+                raise BadInput(f"The row {str(name)!r} has no {'run' if shown else 'name'}: give it one.")
+            if shown in found:
+                raise BadInput(f"Two rows are called {shown!r}: give each a name of its own.")
+            found[shown] = [_path(one) for one in several]
         return found
     if isinstance(runs, Run | str | Path):
         runs = [runs]
     paths = [_path(one) for one in runs]
     _refuse_twice({"": paths})
     return {name: [path] for name, path in zip(names_of(paths), paths, strict=True)}
+
+
+def _one_line(name: object) -> str:
+    """A name without breaks and control characters, which a terminal would obey; set apart if it turns text.
+
+    >>> _one_line("two\\nlines\\x1b[2J")
+    'two lines [2J'
+    """
+    plain = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", str(name)).strip()
+    turns = any(unicodedata.bidirectional(one) in ("R", "AL", "RLE", "RLO", "RLI") for one in plain)
+    return f"\u2068{plain}\u2069" if turns and not plain.startswith("\u2068") else plain
 
 
 def _path(run: AnyRun) -> Path:
@@ -174,10 +190,10 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     """Each folder's own name, with as many of its parents as tell it from the others."""
     whole = [path.resolve() for path in paths]
     for depth in range(1, max((len(path.parts) for path in whole), default=1) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in whole]
+        names = [_one_line("/".join(path.parts[-depth:])) for path in whole]
         if len(set(names)) == len(names):
             return names
-    return [str(path) for path in whole]
+    return [_one_line(path) for path in whole]
 
 
 def _refuse_twice(named: Mapping[str, Sequence[Path]]) -> None:
@@ -204,7 +220,7 @@ def _all_eroded(found: Mapping[str, Sequence[Opened]]) -> bool:
 def _reference(rows: Sequence[Row], against: str | Path | None) -> Row:
     if against is None:
         return rows[0]
-    by_name = [row for row in rows if row.name == str(against)]
+    by_name = [row for row in rows if row.name in (str(against), _one_line(against))]
     place = Path(against).resolve()
     by_path = [row for row in rows for run in row.runs if run.path.resolve() == place]
     if not by_name and not by_path:

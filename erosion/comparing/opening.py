@@ -67,8 +67,7 @@ def opened(run: Run | str | Path, *, name: str) -> Opened:
         schema = run.summary["schema"]
         if schema > SCHEMA:
             raise BadRun(
-                f"{path} has a summary of schema {schema} and this version reads {SCHEMA}: "
-                "update erosion."
+                f"{path} has a summary of schema {schema} and this version reads {SCHEMA}: update erosion."
             )
         found = Opened(name, path, run.manifest, run.verdict, load_asked(path), peaks_of(run))
         _ = [found.manifest[key] for key in ("models", "contrast", "template", "versions", "identity")]
