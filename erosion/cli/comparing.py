@@ -42,15 +42,13 @@ def compare(
     """
 
     def work() -> None:
-        from erosion.cli.terminal import OUTPUT, bar, show_json
+        from erosion.cli.terminal import OUTPUT, show_json
         from erosion.comparing import compare as compute
         from erosion.reporting.comparison import report_comparison
 
-        with bar():
-            compared = compute(
-                _rows(runs or [], label or []), against=against, resamples=resamples, seed=seed
-            )
-            page = None if out is None else report_comparison(compared, out=out)
+        rows = _rows(runs or [], label or [])
+        compared = compute(rows, against=against, resamples=resamples, seed=seed)
+        page = None if out is None else report_comparison(compared, out=out)
         if json:
             show_json({"page": None if page is None else str(page), **compared.to_json()})
             return
@@ -101,36 +99,37 @@ def _show(compared: "Comparison") -> None:
     from rich.text import Text
 
     from erosion.cli.terminal import ERRORS, OUTPUT, show_table
+    from erosion.comparing.rows import QUANTITIES
     from erosion.figures import comparison_claims as claims
-    from erosion.reporting.comparison_tables import cell, domain_table, in_words, methods_of, peak_table
+    from erosion.reporting.comparison_tables import domain_table, methods_of
 
     for said in compared.warnings:
         ERRORS.print(Text(f"warning: {said}", style="yellow"), soft_wrap=True)
     OUTPUT.print()
     OUTPUT.print(Text(claims.forest(compared), style="bold"))
     OUTPUT.print()
-    for quantities in (
-        (compared.judged,),
-        tuple(q for q in ("loss", "changed sides") if q != compared.judged),
-    ):
-        titles, lines = ["run"], [[row.name] for row in compared.rows]
-        if quantities[0] == compared.judged:
-            titles, lines = ["run", "verdict"], [[row.name, row.word] for row in compared.rows]
-        for quantity in quantities:
-            titles += [quantity, f"minus {compared.against}"]
-            found = compared.of(quantity)
-            for row, line in zip(compared.rows, lines, strict=True):
-                one = found.get(row.name)
-                line += [
-                    cell(row.estimates[quantity]),
-                    "" if one is None else in_words(one),
-                ]
-        show_table(titles, lines, left=len(titles))
+    order = (compared.judged, *(one for one in QUANTITIES if one != compared.judged))
+    for quantity in order:
+        show_table(*_table(compared, quantity), left=4)
     if compared.domains and len(compared.rows) - 1 <= _SHOWN:
         table = domain_table(compared)
         show_table(table.columns, table.rows, left=len(table.columns))
-    if any(run.peaks for run in compared.runs):
-        OUTPUT.print(Text(f"{claims.depths(compared)} ({len(peak_table(compared).rows)} curves)."))
-    for said in (claims.by_domain(compared) + ".", *compared.notes):
-        OUTPUT.print(Text(said), soft_wrap=True)
-    OUTPUT.print(Text(methods_of(compared, whole=True)), soft_wrap=True)
+    said = [f"{claims.by_domain(compared)}."] if compared.domains else []
+    said += [f"{claims.depths(compared)}."] if any(run.peaks for run in compared.runs) else []
+    for line in (*said, *compared.notes, methods_of(compared, whole=True)):
+        OUTPUT.print(Text(line), soft_wrap=True)
+
+
+def _table(compared: "Comparison", quantity: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Every row's own number and its difference; the verdicts beside the quantity that was judged."""
+    from erosion.reporting.comparison_tables import cell, in_words
+
+    found, judged = compared.of(quantity), quantity == compared.judged
+    lines = []
+    for row in compared.rows:
+        one = found.get(row.name)
+        verdict = (row.word,) if judged else ()
+        difference = "held against" if one is None else in_words(one)
+        lines.append((row.name, *verdict, cell(row.estimates[quantity]), difference))
+    titles = ("run", *(("verdict",) if judged else ()), quantity, f"minus {compared.against}")
+    return titles, lines
