@@ -106,7 +106,7 @@ def _show(compared: "Comparison") -> None:
     for said in compared.warnings:
         ERRORS.print(Text(f"warning: {said}", style="yellow"), soft_wrap=True)
     OUTPUT.print()
-    OUTPUT.print(Text(claims.forest(compared), style="bold"))
+    OUTPUT.print(Text(claims.compared_runs(compared), style="bold"))
     OUTPUT.print()
     order = (compared.judged, *(one for one in QUANTITIES if one != compared.judged))
     for quantity in order:
@@ -114,7 +114,7 @@ def _show(compared: "Comparison") -> None:
     if compared.domains and len(compared.rows) - 1 <= _SHOWN:
         table = domain_table(compared)
         show_table(table.columns, table.rows, left=len(table.columns))
-    said = [f"{claims.by_domain(compared)}."] if compared.domains else []
+    said = [f"{claims.compared_domains(compared)}."] if compared.domains else []
     said += [f"{claims.depths(compared)}."] if any(run.peaks for run in compared.runs) else []
     for line in (*said, *compared.notes, methods_of(compared, whole=True)):
         OUTPUT.print(Text(line), soft_wrap=True)

@@ -24,7 +24,7 @@ from erosion.figures.style import (
 )
 from erosion.stats import Estimate
 
-__all__ = ["MOST", "by_domain", "forest"]
+__all__ = ["MOST", "compared_domains", "compared_runs"]
 
 _ROW, _BETWEEN = 34, 104  # pixels for a row, and between the panels for an axis with its name
 _MIXED = Look(INK, "hourglass")
@@ -38,7 +38,7 @@ _OTHERS = (
 MOST = len(_OTHERS)  # rows that a domain's lines can be told apart for
 
 
-def forest(compared: Comparison) -> go.Figure:
+def compared_runs(compared: Comparison) -> go.Figure:
     """Each row's own number with the interval of its audit; below, each minus the row it is held against.
 
     The intervals above are each run's own, one by one. Those below hold together, and are what tells two
@@ -47,7 +47,7 @@ def forest(compared: Comparison) -> go.Figure:
     rows, quantity = compared.rows, compared.judged
     panels = _ROW * len(rows) + 12
     height = 2 * panels + _BETWEEN
-    figure = blank(claims.forest(compared), height=height, legend=True, rows=2, gap=_BETWEEN / height)
+    figure = blank(claims.compared_runs(compared), height=height, legend=True, rows=2, gap=_BETWEEN / height)
     heights = {row.name: len(rows) - 1 - i for i, row in enumerate(rows)}
     _own(marks.Panel(figure, 1), compared, heights)
     _apart(marks.Panel(figure, 2), compared, heights)
@@ -131,14 +131,14 @@ def _loss(compared: Comparison) -> str:
     return f"loss of preference ({literal(compared.reference.estimates['loss'].unit)})"
 
 
-def by_domain(compared: Comparison) -> go.Figure | None:
+def compared_domains(compared: Comparison) -> go.Figure | None:
     """The differences domain by domain, a line for each row; None where they are too many to tell apart."""
     others = [row.name for row in compared.rows if row.name != compared.against]
     domains = compared.domains
     if not domains or len(others) > MOST:
         return None
     figure = blank(
-        claims.by_domain(compared), height=(12 + 18 * len(others)) * len(domains) + 12, legend=True
+        claims.compared_domains(compared), height=(12 + 18 * len(others)) * len(domains) + 12, legend=True
     )
     panel, bound = marks.Panel(figure), _smallest(compared)
     found = {domain: compared.of(compared.judged, domain) for domain in domains}

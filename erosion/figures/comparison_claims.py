@@ -6,14 +6,14 @@ from erosion.comparing import Comparison
 from erosion.comparing.differences import WORDS, Difference
 from erosion.figures.claims import numbers, sentence
 
-__all__ = ["by_domain", "depths", "forest", "of_word"]
+__all__ = ["compared_domains", "compared_runs", "depths", "of_word"]
 
 _NAMED = 3  # rows named in a title; more are counted
 _MORE = {"erosion": "more erosion", "loss": "more preference lost", "changed sides": "more changed sides"}
 _LESS = {"erosion": "less erosion", "loss": "less preference lost", "changed sides": "fewer changed sides"}
 
 
-def forest(compared: Comparison) -> str:
+def compared_runs(compared: Comparison) -> str:
     """Which rows show more or less than the one they are held against, which the same, which neither."""
     found = list(compared.of(compared.judged).values())
     if len(found) == 1:
@@ -66,7 +66,7 @@ def _where(there: Sequence[Difference], total: int) -> str:
     return f"in {joined}"
 
 
-def by_domain(compared: Comparison) -> str:
+def compared_domains(compared: Comparison) -> str:
     """In how many domains which differences are established, all of them at once."""
     found = [one for domain in compared.domains for one in compared.of(compared.judged, domain).values()]
     if not found:

@@ -103,11 +103,11 @@ def _page(compared: Comparison) -> str:
 
 def _whole(compared: Comparison) -> Block:
     return Block(
-        comparison_claims.forest(compared),
+        comparison_claims.compared_runs(compared),
         "Above, what each run's own audit found, with its own interval. Below, each run minus the one it is "
         "held against; these intervals hold together, and they alone tell two runs apart: overlap above does "
         "not. Between the dashed lines a difference is smaller than the smallest of interest.",
-        comparison.forest(compared),
+        comparison.compared_runs(compared),
         "",
         "",
         (_unbroken(main_table(compared)),),
@@ -118,10 +118,10 @@ def _whole(compared: Comparison) -> Block:
 def _domains(compared: Comparison) -> Block | None:
     if not compared.domains:
         return None
-    figure = comparison.by_domain(compared)
+    figure = comparison.compared_domains(compared)
     shown = "" if figure is not None else " With so many runs the table alone shows them."
     return Block(
-        comparison_claims.by_domain(compared),
+        comparison_claims.compared_domains(compared),
         "The same differences domain by domain. All of them hold together, so each is wider than it would be "
         f"alone.{shown}",
         figure,

@@ -69,7 +69,8 @@ def replaced(three: Comparison, **intervals: tuple[float, float]) -> Comparison:
 )
 def test_a_title_says_what_the_intervals_say(three: Comparison, second: Any, third: Any, said: str) -> None:
     assert (
-        comparison_claims.forest(replaced(three, run_1=second, run_2=third)) == f"Held against run 0: {said}"
+        comparison_claims.compared_runs(replaced(three, run_1=second, run_2=third))
+        == f"Held against run 0: {said}"
     )
 
 
@@ -86,32 +87,32 @@ def test_a_title_says_what_the_intervals_say(three: Comparison, second: Any, thi
 )
 def test_the_title_of_two_runs_has_the_number(three: Comparison, ends: Any, said: str) -> None:
     two = dataclasses.replace(three, differences=tuple(d for d in three.differences if d.row == "run 1"))
-    assert said in comparison_claims.forest(replaced(two, run_1=ends))
+    assert said in comparison_claims.compared_runs(replaced(two, run_1=ends))
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
 @pytest.mark.parametrize("base", [True, False], ids=["with base", "without base"])
 def test_two_to_twenty_runs_can_be_drawn(tmp_path: Path, count: int, base: bool) -> None:
     found = compared(tmp_path, [i / count for i in range(count)], base=base)
-    figure = comparison.forest(found)
+    figure = comparison.compared_runs(found)
     assert len(figure.layout.yaxis.ticktext) == len(figure.layout.yaxis2.ticktext) == count
     drawn = [len(trace.x) for trace in figure.data if trace.yaxis == "y2"]
     assert drawn == [count - 1]
-    assert comparison_claims.forest(found) == figure.layout.title.text.replace("<br>", " ")
-    by_domain = comparison.by_domain(found)
+    assert comparison_claims.compared_runs(found) == figure.layout.title.text.replace("<br>", " ")
+    by_domain = comparison.compared_domains(found)
     assert (by_domain is None) == (count - 1 > comparison.MOST)
     assert len(main_table(found).rows) == count
     assert len(domain_table(found).columns) == count
 
 
 def test_an_undefined_difference_is_said_and_not_drawn(three: Comparison) -> None:
-    figure = comparison.forest(replaced(three, run_1=(NAN, NAN)))
+    figure = comparison.compared_runs(replaced(three, run_1=(NAN, NAN)))
     assert "undefined" in [note.text for note in figure.layout.annotations]
     assert [len(trace.x) for trace in figure.data if trace.yaxis == "y2"] == [1]
 
 
 def test_zero_and_the_smallest_of_interest_are_lines(three: Comparison) -> None:
-    figure = comparison.forest(three)
+    figure = comparison.compared_runs(three)
     at = sorted((shape.xref, shape.x0) for shape in figure.layout.shapes)
     assert at == [("x", 0.0), ("x", 0.1), ("x2", -0.1), ("x2", 0.0), ("x2", 0.1)]
     assert "smallest of interest 0.1" in [trace.name for trace in figure.data]
@@ -122,13 +123,13 @@ def test_runs_that_are_not_paired_are_marked(tmp_path: Path) -> None:
     found = compare(
         [saved(tmp_path / "a", planted("a", one)), saved(tmp_path / "b", planted("b", other, kept=False))]
     )
-    figure = comparison.forest(found)
+    figure = comparison.compared_runs(found)
     assert figure.layout.yaxis2.ticktext == ("a", "b<br><i>unpaired</i>")
     assert figure.layout.yaxis.ticktext == ("a", "b")
 
 
 def test_every_colour_has_a_dark_twin(three: Comparison) -> None:
-    for figure in (comparison.forest(three), comparison.by_domain(three)):
+    for figure in (comparison.compared_runs(three), comparison.compared_domains(three)):
         assert figure is not None
         words = json.dumps(figure.to_dict(), default=str).split('"')
         assert {one for one in words if one.startswith(("#", "rgba"))} - {"rgba(0,0,0,0)"} <= DARK.keys()
@@ -188,7 +189,7 @@ def test_no_name_becomes_markup_or_script(tmp_path: Path, plotly: None) -> None:
     assert "alert(1)" in page.text
     assert "\x1b" not in source
     assert "line break" in page.text
-    text = comparison.forest(found).to_json()
+    text = comparison.compared_runs(found).to_json()
     assert "<script" not in text.replace("\\u003c", "<")
     assert "$x$" not in text
 
