@@ -194,6 +194,7 @@ def _audit(options: dict[str, Any], *, experiment: str | None, dry_run: bool, js
     from erosion.auditing import prepare
     from erosion.cli.terminal import OUTPUT, bar, show_claims, show_json, show_plan, show_verdict
     from erosion.reporting import report as draw
+    from erosion.reporting.headline import first_screen
 
     with bar():
         prepared = prepare(**options)
@@ -204,7 +205,12 @@ def _audit(options: dict[str, Any], *, experiment: str | None, dry_run: bool, js
         run = compute(prepared=prepared)
         page = draw(run)
     if json:
-        found = {"run": str(run.path), "report": str(page), "verdict": run.summary["verdict"]}
+        found = {
+            "run": str(run.path),
+            "report": str(page),
+            "verdict": run.summary["verdict"],
+            "first_screen": first_screen(run.verdict),
+        }
         if experiment is not None:
             found["results"] = {
                 name: run.result(name).to_json() for name in run.results_of(experiment.replace("-", "_"))

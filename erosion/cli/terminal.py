@@ -80,10 +80,21 @@ def show_json(value: Mapping[str, Any]) -> None:
 
 def show_verdict(run: "Run") -> None:
     """The verdict as the report's first screen says it."""
+    from erosion.reporting.headline import WORDS, numbers_of, sentence_of
+
     verdict = run.verdict
+    sign, gloss, _ = WORDS[verdict.word]
+    style = f"bold {_COLOURS.get(verdict.word, 'yellow')}"
     OUTPUT.print()
-    OUTPUT.print(Text(verdict.word.upper(), style=f"bold {_COLOURS.get(verdict.word, 'yellow')}"))
-    OUTPUT.print(Text(verdict.sentence))
+    OUTPUT.print(
+        Text(f"{sign} {verdict.word.upper()}", style=style).append(f"  {gloss}", style="default not bold")
+    )
+    OUTPUT.print(Text(sentence_of(verdict)))
+    numbers = Table(box=None, pad_edge=False, show_header=False)
+    for one in numbers_of(verdict):
+        numbers.add_row(Text(one.name), Text(one.value, style="bold"), Text(one.interval))
+    OUTPUT.print()
+    OUTPUT.print(numbers)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("domain", "verdict", verdict.quantity, "95% interval", "questions"):
         table.add_column(title, justify="left" if title in ("domain", "verdict") else "right")

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from erosion.stats import Estimate, Verdict
 from erosion.stats.estimates import interval_in_words
 
-__all__ = ["WORDS", "Number", "numbers_of", "sentence_of"]
+__all__ = ["WORDS", "Number", "first_screen", "numbers_of", "sentence_of"]
 
 WORDS = {
     "eroded": (
@@ -80,6 +81,16 @@ def numbers_of(verdict: Verdict) -> tuple[Number, Number, Number]:
         f"nats per token; the smallest of interest is {verdict.smallest:g}",
     )
     return loss, flips, seen
+
+
+def first_screen(verdict: Verdict) -> dict[str, Any]:
+    """What the first screen says, as plain values: for a terminal, or another program."""
+    return {
+        "word": verdict.word,
+        "meaning": WORDS[verdict.word][1],
+        "sentence": sentence_of(verdict),
+        "numbers": [vars(one) for one in numbers_of(verdict)],
+    }
 
 
 def _odds(loss: Estimate) -> str:

@@ -17,7 +17,7 @@ from erosion import figures
 from erosion.auditing import Run, open_run
 from erosion.errors import BadRun
 from erosion.figures import claims
-from erosion.figures.style import DARK, in_script
+from erosion.figures.style import DARK
 from erosion.figures.token_views import circuitsvis_script, token_asset
 from erosion.files import write_atomically
 from erosion.reporting.blocks import Section, height_of, spec
@@ -38,7 +38,8 @@ def report(run: Run | str | Path, *, out: str | Path | None = None, slim: bool =
     Args:
         run: a finished run, or its folder.
         out: the file; ``report.html`` in the run folder if not given.
-        slim: all scripts and pictures compressed, a third of the size, for browsers from 2023 on.
+        slim: scripts and tables compressed as well as pictures: a third of the size. Browsers from 2023 on
+            draw the pictures.
 
     Returns:
         The file. The same run gives the same bytes.
@@ -79,8 +80,7 @@ def _page(run: Run, *, slim: bool) -> str:
         libraries += [circuitsvis_script(), token_asset("tokens.js")]
     pictures = {
         "libraries": [] if slim else [Markup(one.replace("</script", "<\\/script")) for one in libraries],
-        "drawn": "" if slim else Markup(in_script(json.dumps(drawn))),
-        "packed": _packed({"libraries": libraries, "drawn": drawn}) if slim else "",
+        "packed": _packed({"libraries": libraries if slim else [], "drawn": drawn}),
     }
     return environment.get_template("page.html").render(
         **content, **pictures, css=Markup(style), js=Markup(script), slim=slim

@@ -109,9 +109,7 @@
   };
 
   const packed = document.getElementById("packed");
-  if (!packed) {
-    begin(JSON.parse(read("drawn")));
-  } else if (typeof DecompressionStream === "undefined") {
+  if (typeof DecompressionStream === "undefined") {
     sorry("this browser is older than 2023");
   } else {
     const bytes = Uint8Array.from(atob(packed.textContent), (one) => one.charCodeAt(0));
