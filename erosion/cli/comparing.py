@@ -32,6 +32,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write one HTML page with the figure and every table here.")
     ] = None,
+    slim: Annotated[bool, typer.Option("--slim", help="A smaller page.")] = False,
     resamples: Annotated[int, typer.Option(help="Draws of questions.", min=200)] = 2000,
     seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
     json: Json = False,
@@ -48,7 +49,7 @@ def compare(
 
         rows = _rows(runs or [], label or [])
         compared = compute(rows, against=against, resamples=resamples, seed=seed)
-        page = None if out is None else report_comparison(compared, out=out)
+        page = None if out is None else report_comparison(compared, out=out, slim=slim)
         if json:
             show_json({"page": None if page is None else str(page), **compared.to_json()})
             return

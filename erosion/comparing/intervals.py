@@ -7,8 +7,8 @@ questions are shared   by question in pairs: value ± c · s/√n of the questio
                        c the max-|t| quantile of resampled questions over all rows on the same questions
 ...of changed sides    from both rows' exact intervals and the correlation of their questions (Newcombe
                        1998, method 10), which keeps a width where no sampled question tells them apart
-...with three seeds    seeds and questions crossed: the variances of both, Student's t with the degrees of
-or more                freedom of Welch and Satterthwaite
+...with three seeds    seeds and questions crossed, the variance of each with its own Student's t (Graybill
+or more                and Wang 1980)
 they are not           from both rows' intervals as independent (Zou and Donner 2008): value ± √(reach² +
                        reach²), each side with the ends that it came from
 =====================  ==================================================================================
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from erosion.comparing.rows import UNITS, Pulls, Row, pulls_of
+from erosion.comparing.rows import UNITS, Pulls, Row, crossed_reach, pulls_of
 from erosion.shapes import Array
 from erosion.stats import Estimate, Margins, share
 from erosion.stats.clusters import student_t
@@ -113,29 +113,19 @@ def resampled(
 
 
 def over_seeds(pair: Pair, pulled: Sequence[Pulls], confidence: float) -> Estimate:
-    """Seeds and questions crossed: V_question + V_seeds - what both count, never below either."""
-    value, pulls = pulled_apart(pair, pulled)
-    n = len(pulls)
-    if n == 1:
-        return Estimate(value, -math.inf, math.inf, UNITS[pair.quantity], n, "none", why=ONE_QUESTION)
-    parts = [(float((pulls**2).sum()) / (n * (n - 1)), n - 1)]
-    values, signs = np.array([one.value for one in pulled]), _signs(pair)
+    """Seeds and questions crossed (:func:`erosion.comparing.rows.crossed_reach`)."""
+    value, apart = pulled_apart(pair, pulled)
     mine = len(pair.row.runs)
-    both = 0.0
-    for row, there in ((pair.row, slice(0, mine)), (pair.other, slice(mine, None))):
-        if row.seeds is None:
-            continue
-        parts.append((float(values[there].var(ddof=1)) / row.seeds, row.seeds - 1))
-        own = np.stack([one.pulls for one in pulled[there]])
-        both += float((signs[there, None] ** 2 * own**2).sum()) / (n * (n - 1))
-    seeds = sum(variance for variance, _ in parts[1:])
-    variance = max(parts[0][0] + seeds - both, parts[0][0], seeds)
-    summed = sum(v**2 / freedom for v, freedom in parts)
-    freedom = math.floor(sum(v for v, _ in parts) ** 2 / summed) if summed > 0 else n - 1
-    reach = student_t(max(1, freedom) + 1, confidence) * math.sqrt(variance)
+    recipes = [
+        (np.array([one.value for one in there]), np.stack([one.pulls for one in there]))
+        for row, there in ((pair.row, pulled[:mine]), (pair.other, pulled[mine:]))
+        if row.seeds is not None
+    ]
+    reach = crossed_reach(apart, recipes, confidence=confidence)
     counted = " and ".join(f"{row.seeds} of {row.name}" for row in (pair.row, pair.other) if row.seeds)
     how = f"paired by question, seeds ({counted}) and questions crossed, t"
-    return Estimate(value, value - reach, value + reach, UNITS[pair.quantity], n, how)
+    why = ONE_QUESTION if len(apart) == 1 else None
+    return Estimate(value, value - reach, value + reach, UNITS[pair.quantity], len(apart), how, why=why)
 
 
 def of_shares(pair: Pair, pulled: Sequence[Pulls], confidence: float) -> Estimate:

@@ -16,7 +16,7 @@ from erosion.comparing.differences import Difference, differences_of
 from erosion.comparing.intervals import from_two_intervals
 from erosion.comparing.layers import peak_of
 from erosion.comparing.opening import Opened
-from erosion.comparing.rows import pulls_of, row_of
+from erosion.comparing.rows import crossed_reach, pulls_of, row_of
 from erosion.errors import BadInput, BadRun
 from erosion.stats import Band, Estimate, Margins
 from tests.auditing.planted_runs import SMALLEST, margins, planted, responses, saved
@@ -78,6 +78,20 @@ def test_an_interval_over_seeds_covers_the_recipe_and_one_over_questions_would_n
 
     assert rate(lambda seed: inside(seed, as_seeds=True), 100) >= 0.9
     assert rate(lambda seed: inside(seed, as_seeds=False), 60) < 0.85
+
+
+@pytest.mark.parametrize("between", [0.0, 0.2, 0.5], ids=["no", "some", "much"])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_seeds_and_questions_crossed_cover_whichever_varies_more(seeds: int, between: float) -> None:
+    def inside(seed: int) -> bool:
+        rng = np.random.default_rng(seed)
+        level, shared, own = (rng.normal(size=size) for size in ((seeds, 1), (1, 96), (seeds, 96)))
+        values = between * level + shared + 0.5 * own
+        mean = values.mean(axis=1)
+        pulls = values - mean[:, None]
+        return abs(mean.mean()) <= crossed_reach(pulls.mean(axis=0), [(mean, pulls)], confidence=0.95)
+
+    assert rate(inside, 1500) >= 0.935
 
 
 def test_differences_of_changed_sides_cover_what_is_planted() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -165,11 +166,18 @@ def test_the_page_can_be_walked_and_its_pictures_have_words(page: Page) -> None:
     assert links
     assert all(link[1:] in ids for link in links)
     charts = [a for _, a in page.tags if a.get("class") == "chart"]
-    dark, drawn = page.specs
-    assert dark == DARK
-    assert [a["data-chart"] for a in charts] == [str(i) for i in range(len(drawn["charts"]))]
+    assert page.specs == [DARK]
+    assert [a["data-chart"] for a in charts] == ["0", "1"]
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
     assert len([tag for tag, _ in page.tags if tag == "h1"]) == 1
+
+
+def test_the_page_has_all_that_the_script_of_the_report_reads(page: Page) -> None:
+    script = (writing._PAGE / "page.js").read_text(encoding="utf-8")
+    read = set(re.findall(r"""(?:read|getElementById)\("([a-z]+)"\)""", script))
+    assert read
+    assert read <= {attributes.get("id") for _, attributes in page.tags}
+    assert "nav ul" not in script or any(tag == "nav" for tag, _ in page.tags)
 
 
 def test_what_the_page_does_not_show_stands_on_it(page: Page) -> None:
@@ -202,6 +210,7 @@ def test_the_same_comparison_gives_the_same_bytes(three: Comparison, tmp_path: P
 def test_the_whole_page_is_below_six_megabytes(three: Comparison, tmp_path: Path) -> None:
     written = report_comparison(three, out=tmp_path / "whole.html")
     assert len(get_plotlyjs()) < written.stat().st_size < 6 * MIB
+    assert report_comparison(three, out=written, slim=True).stat().st_size < 3 * MIB
 
 
 def test_a_page_is_written_where_a_page_belongs(three: Comparison, tmp_path: Path) -> None:
