@@ -123,6 +123,7 @@ def _show(compared: "Comparison") -> None:
 
 def _table(compared: "Comparison", quantity: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Every row's own number and its difference; the verdicts beside the quantity that was judged."""
+    from erosion.figures import comparison_claims as claims
     from erosion.reporting.comparison_tables import cell, in_words
 
     found, judged = compared.of(quantity), quantity == compared.judged
@@ -132,5 +133,5 @@ def _table(compared: "Comparison", quantity: str) -> tuple[tuple[str, ...], list
         verdict = (row.word,) if judged else ()
         difference = "held against" if one is None else in_words(one)
         lines.append((row.name, *verdict, cell(row.estimates[quantity]), difference))
-    titles = ("run", *(("verdict",) if judged else ()), quantity, f"minus {compared.against}")
+    titles = ("run", *(("verdict",) if judged else ()), quantity, f"minus {claims.cut(compared.against)}")
     return titles, lines

@@ -124,7 +124,7 @@ def _smallest(compared: Comparison) -> float:
 def _minus(compared: Comparison, together: int) -> str:
     """The name of an axis of differences."""
     family = f", all {together} intervals at once" if together > 1 else ""
-    return f"{compared.judged} minus that of {label(compared.against).replace('<br>', ' ')}{family}"
+    return f"{compared.judged} minus that of {literal(claims.cut(compared.against))}{family}"
 
 
 def _loss(compared: Comparison) -> str:

@@ -6,9 +6,9 @@ from erosion.comparing import Comparison
 from erosion.comparing.differences import WORDS, Difference
 from erosion.figures.claims import numbers, sentence
 
-__all__ = ["compared_domains", "compared_runs", "depths", "of_word"]
+__all__ = ["compared_domains", "compared_runs", "cut", "depths", "of_word"]
 
-_NAMED = 3  # rows named in a title; more are counted
+_NAMED, _LONGEST = 3, 40  # rows named in a title, characters of a name; more are counted, or cut
 _MORE = {"erosion": "more erosion", "loss": "more preference lost", "changed sides": "more changed sides"}
 _LESS = {"erosion": "less erosion", "loss": "less preference lost", "changed sides": "fewer changed sides"}
 
@@ -23,7 +23,19 @@ def compared_runs(compared: Comparison) -> str:
         for word in WORDS
         if (there := [one for one in found if one.word == word])
     ]
-    return sentence(f"held against {compared.against}: {'; '.join(parts)}")
+    return sentence(f"held against {cut(compared.against)}: {'; '.join(parts)}")
+
+
+def cut(name: str) -> str:
+    """A name short enough for a title: 40 characters, the rest cut with an ellipsis.
+
+    >>> cut("a" * 300) == "a" * 39 + "…"
+    True
+    """
+    if len(name) <= _LONGEST:
+        return name
+    closed = "\u2069" if name.startswith("\u2068") else ""
+    return f"{name[: _LONGEST - 1]}…{closed}"
 
 
 def of_word(one: Difference) -> str:
@@ -39,14 +51,14 @@ def of_word(one: Difference) -> str:
 def _alone(one: Difference) -> str:
     value, unit = numbers(one.estimate), one.estimate.unit
     if one.word == "undefined":
-        return f"{one.row} and {one.against} have no difference here: {one.estimate.why}"
+        return f"{cut(one.row)} and {cut(one.against)} have no difference here: {one.estimate.why}"
     if one.word in ("more", "less"):
         said = (_MORE if one.word == "more" else _LESS)[one.quantity]
         small = f", less than {one.smallest:g}" if one.within_smallest else ""
-        return f"{one.row} shows {said} than {one.against}: a difference of {value} {unit}{small}"
+        return f"{cut(one.row)} shows {said} than {cut(one.against)}: a difference of {value} {unit}{small}"
     if one.word == "alike":
-        return f"{one.row} and {one.against} differ by less than {one.smallest:g} {unit}: {value}"
-    return f"no difference between {one.row} and {one.against} is established: {value} {unit}"
+        return f"{cut(one.row)} and {cut(one.against)} differ by less than {one.smallest:g} {unit}: {value}"
+    return f"no difference between {cut(one.row)} and {cut(one.against)} is established: {value} {unit}"
 
 
 def _what(word: str, there: Sequence[Difference]) -> str:
@@ -59,7 +71,7 @@ def _what(word: str, there: Sequence[Difference]) -> str:
 
 
 def _where(there: Sequence[Difference], total: int) -> str:
-    names = [one.row for one in there]
+    names = [cut(one.row) for one in there]
     if len(names) > _NAMED:
         return f"in {'all' if len(names) == total else len(names)} of {total}"
     joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -25,7 +25,7 @@ def main_table(compared: Comparison) -> Table:
     """One row for each run or recipe: verdict, every quantity, and the difference in each."""
     columns = ["", "verdict"]
     for quantity in QUANTITIES:
-        columns += [f"{quantity} ({UNITS[quantity]})", f"minus {compared.against}"]
+        columns += [f"{quantity} ({UNITS[quantity]})", f"minus {comparison_claims.cut(compared.against)}"]
     rows = []
     for row in compared.rows:
         cells = [row.name, row.word]
@@ -35,8 +35,8 @@ def main_table(compared: Comparison) -> Table:
             cells.append("held against" if one is None else in_words(one))
         rows.append(tuple(cells))
     return Table(
-        f"Every run held against {compared.against}. {methods_of(compared, whole=True)} Each run's own "
-        "numbers have the interval of its audit.",
+        f"Every run held against {comparison_claims.cut(compared.against)}. "
+        f"{methods_of(compared, whole=True)} Each run's own numbers have the interval of its audit.",
         tuple(columns),
         tuple(rows),
     )
@@ -51,7 +51,7 @@ def domain_table(compared: Comparison) -> Table:
         rows.append((domain, *(in_words(found[name]) if name in found else "not asked" for name in others)))
     return Table(
         f"{compared.judged.capitalize()} by domain ({UNITS[compared.judged]}), each minus "
-        f"{compared.against}. {methods_of(compared, whole=False)}",
+        f"{comparison_claims.cut(compared.against)}. {methods_of(compared, whole=False)}",
         ("domain", *others),
         tuple(rows),
     )
