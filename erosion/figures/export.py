@@ -11,14 +11,14 @@ from erosion.files import write_atomically
 
 __all__ = ["save"]
 
-_IMAGES = ("png", "svg", "pdf")
+_IMAGES = ("png", "svg", "pdf", "webp")
 _WIDTH = 760  # pixels: a column and a half of a paper
 
 
 def save(
     figure: go.Figure | TokenViews, path: str | Path, *, width: int = _WIDTH, scale: float = 2.0
 ) -> Path:
-    """Write a figure as the file's ending says: ``.png``, ``.svg``, ``.pdf``, ``.html`` or ``.json``.
+    """Write a figure as the file's ending says: an image (PNG, SVG, PDF, WebP), HTML or JSON.
 
     Images are drawn by Chromium through kaleido (``pip install 'alignment-erosion[export]'``); HTML holds
     plotly's script and asks nothing of the network.
@@ -35,7 +35,7 @@ def save(
     >>> import plotly.graph_objects as go
     >>> save(go.Figure(), "figure.bmp")
     Traceback (most recent call last):
-    erosion.errors.BadInput: figure.bmp: write .png, .svg, .pdf, .html or .json.
+    erosion.errors.BadInput: figure.bmp: write .png, .svg, .pdf, .webp, .html or .json.
     """
     out, ending = Path(path), Path(path).suffix.lower().removeprefix(".")
     if isinstance(figure, TokenViews):
@@ -47,7 +47,7 @@ def save(
     if ending == "json":
         return write_atomically(out, str(figure.to_json()).encode())
     if ending not in _IMAGES:
-        raise BadInput(f"{out}: write .png, .svg, .pdf, .html or .json.")
+        raise BadInput(f"{out}: write .png, .svg, .pdf, .webp, .html or .json.")
     return write_atomically(out, _image(figure, ending, width, scale))
 
 
