@@ -29,6 +29,8 @@ from erosion.errors import BadInput
 from erosion.experiments import Result, load_result
 from erosion.experiments.results import NOT_DONE
 from erosion.files import write_atomically, write_json
+from erosion.models import find
+from erosion.models.loading import read_config as checkpoint_config
 from erosion.progress import tracked
 from erosion.prompts import Contrast, thinking_states, write_contrast
 from erosion.triads import Triad
@@ -164,6 +166,13 @@ def _earlier(folder: RunFolder, anew: set[str]) -> dict[str, Result]:
     }
 
 
+def _model(prepared: Prepared, name: str) -> dict[str, Any]:
+    """What one model is, from its files."""
+    checkpoint = prepared.checkpoints[name]
+    architecture = str(checkpoint_config(find(checkpoint).weights).model_type)
+    return {**vars(prepared.shapes[name]), "name": str(checkpoint), "architecture": architecture}
+
+
 def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:
     packages = ("torch", "transformers", "transformer-lens", "peft", "numpy", "scipy", "scikit-learn")
     return {
@@ -171,9 +180,7 @@ def _manifest(prepared: Prepared, described: str) -> dict[str, Any]:
         "identity": prepared.identity,
         "described": described,
         "config": prepared.config.to_json(),
-        "models": {
-            name: {**vars(s), "name": str(prepared.checkpoints[name])} for name, s in prepared.shapes.items()
-        },
+        "models": {name: _model(prepared, name) for name in prepared.shapes},
         "contrast": {
             "name": prepared.contrast.name,
             "hash": prepared.contrast.hash,

@@ -73,8 +73,15 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the intervals hold for: seeds, and rows that could not be paired."""
+        """What the intervals hold for: seeds, rows that could not be paired, rows without erosion."""
         about = [f"{row.name}: {row.note}." for row in self.rows if row.note]
+        without = [row for row in self.rows if row.estimates["erosion"].undefined]
+        if without:
+            why = "; ".join(f"{row.name}: {row.estimates['erosion'].why}" for row in without[:3])
+            more = f"; and {len(without) - 3} more" if len(without) > 3 else ""
+            about.append(
+                f"The figure and the domains are in nats per token, since erosion is undefined ({why}{more})."
+            )
         seeds = [row.name for row in self.rows if row.seeds]
         if seeds and self.reference.seeds is None:
             about.append(

@@ -20,6 +20,7 @@ def setup_of(run: Opened) -> dict[str, str]:
     return {
         **named,
         "kind": "adapter" if tuned.get("adapter_hash") else "weights",
+        "architecture": str(models["aligned"].get("architecture", "not recorded")),
         "parameters": f"{models['aligned']['n_parameters']:,}",
         "layers": str(models["aligned"]["n_layers"]),
         "d_model": str(models["aligned"]["d_model"]),
@@ -55,8 +56,7 @@ def warnings_of(runs: Sequence[Opened]) -> tuple[str, ...]:
                 "trained on",
             ),
             ("dtypes", _dtype, "small differences may be rounding"),
-            ("base models", _weights("base"), "erosion is a share of another gain in each"),
-            ("aligned models", _weights("aligned"), "erosion is a share of another gain in each"),
+            ("pairs of base and aligned models", _start, "erosion is a share of another gain in each"),
         )
         if (said := _differing(runs, what, of, why))
     ]
@@ -118,14 +118,10 @@ def _dtype(run: Opened) -> tuple[Any, str]:
     return said, said
 
 
-def _weights(role: str) -> Callable[[Opened], tuple[Any, str]]:
-    def of(run: Opened) -> tuple[Any, str]:
-        one = run.manifest["models"].get(role)
-        if one is None:
-            return None, "none"
-        return (one["weights_hash"], one.get("adapter_hash")), _short(one["name"])
-
-    return of
+def _start(run: Opened) -> tuple[Any, str]:
+    models = [run.manifest["models"].get(role) for role in ("base", "aligned")]
+    key = tuple(one and (one["weights_hash"], one.get("adapter_hash")) for one in models)
+    return key, " and ".join("none" if one is None else _short(one["name"]) for one in models)
 
 
 def _same(runs: Sequence[Opened], one: Opened) -> str | None:

@@ -320,6 +320,8 @@ def test_a_run_without_base_is_compared_in_nats(tmp_path: Path) -> None:
     assert found.of("erosion")["b"].word == "undefined"
     assert found.of("erosion")["b"].estimate.why == "there is no base model"
     assert found.of("loss")["b"].word == "more"
+    assert any("erosion is undefined (b: there is no base model)" in note for note in found.notes)
+    assert any(line.startswith("2 pairs of base and aligned models") for line in found.warnings)
     assert {d.quantity for d in found.differences if d.domain is not None} == {"loss"}
 
 
