@@ -95,9 +95,9 @@ def cell(one: Estimate) -> str:
 
 
 def in_words(one: Difference) -> str:
-    """A difference with its interval, and what it comes to."""
+    """A difference with its interval, and what it comes to; the reason for none stands at its rows."""
     if one.estimate.undefined:
-        return cell(one.estimate)
+        return "undefined"
     return f"{cell(one.estimate)}: {comparison_claims.of_word(one)}"
 
 
