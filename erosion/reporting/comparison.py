@@ -1,7 +1,5 @@
 """From a comparison to one HTML file that opens anywhere, offline, in the look of the report."""
 
-import base64
-import gzip
 import json
 import re
 import shlex
@@ -28,6 +26,7 @@ from erosion.reporting.comparison_tables import (
     setup_tables,
 )
 from erosion.reporting.tables import Table
+from erosion.reporting.writing import _packed  # page.js unpacks what it packs
 
 __all__ = ["LIMITS", "command_of", "report_comparison"]
 
@@ -80,6 +79,7 @@ def _page(compared: Comparison, *, slim: bool) -> str:
     first, domains, depths = _whole(compared), _domains(compared), _depths(compared)
     blocks = [one for one in (first, domains, depths) if one is not None]
     charts = [block.chart for block in blocks if block.figure is not None]
+    drawn = {"charts": charts, "views": [], "tables": []}
     return environment.get_template("comparison.html").render(
         title=first.claim,
         first=first,
@@ -99,15 +99,9 @@ def _page(compared: Comparison, *, slim: bool) -> str:
         css=style,
         js=script,
         dark=Markup(json.dumps(DARK, sort_keys=True)),
-        packed=_packed([get_plotlyjs()] if slim else [], charts),
+        packed=_packed({"libraries": [get_plotlyjs()] if slim else [], "drawn": drawn}),
         plotly="" if slim else Markup(get_plotlyjs().replace("</script", "<\\/script")),
     )
-
-
-def _packed(libraries: Sequence[str], charts: Sequence[str]) -> Markup:
-    """What page.js draws, gzipped in base64 without the time in it, so that bytes repeat."""
-    drawn = {"libraries": libraries, "drawn": {"charts": charts, "views": [], "tables": []}}
-    return Markup(base64.b64encode(gzip.compress(json.dumps(drawn).encode(), mtime=0)).decode())
 
 
 def _whole(compared: Comparison) -> Block:
