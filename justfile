@@ -9,7 +9,16 @@ check:
 
 # everything: check, doctests, laws
 test: check
-    python -m pytest -n auto
+    mkdocs build --strict --quiet
+    python -m pytest -n auto --dist loadgroup --nbmake
+
+# every notebook, on the organism
+notebooks:
+    python -m pytest --nbmake notebooks -n auto
+
+# the documentation, in site/
+docs:
+    mkdocs build --strict
 
 # laws that take minutes: fresh organisms, built wheels
 test-slow:
@@ -23,8 +32,9 @@ benchmarks:
     python benchmarks/gradients.py
     python benchmarks/sweeping.py --write
     python benchmarks/architectures.py
+    erosion demo --out runs/demo && python benchmarks/report.py runs/demo --write
     python benchmarks/calibration.py
 
-# pictures shown by the README
+# pictures shown by README and docs
 assets:
     python assets/make.py

@@ -41,6 +41,8 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 :func:`token_views`                             of ``tokens``
 :func:`power`, :func:`rates`                    of ``calibration``
 :func:`effects`                                 of what :func:`erosion.measure` gave
+:func:`compared_runs`,                         of what :func:`erosion.compare` gave
+:func:`compared_domains`
 ==============================================  ======================================================
 
 :func:`save` writes any of them for a paper or a page.
@@ -49,6 +51,7 @@ establish; a band or a whisker is the interval; grey is what chance would give; 
 from erosion.figures.calibration import power, rates
 from erosion.figures.causes import causal_curves, effects
 from erosion.figures.choices import candidates, reported, strengths
+from erosion.figures.comparison import compared_domains, compared_runs
 from erosion.figures.confounds import confounds, confounds_by_layer
 from erosion.figures.dimensions import domain_cosines, domains_left_out, shared_component, variance_by_rank
 from erosion.figures.distributions import divergence_curves, likelihood_rise, next_tokens, token_heatmap
@@ -92,6 +95,8 @@ __all__ = [
     "bridge_scatter",
     "candidates",
     "causal_curves",
+    "compared_domains",
+    "compared_runs",
     "confounds",
     "confounds_by_layer",
     "cosines_by_layer",

@@ -94,6 +94,8 @@ def token_influence(
     answers, places = chosen(exchanges), linears(model, maps)
     towards = target_gradient(model, target, places)
     length = float(sum(one.double().square().sum() for one in towards.values())) ** 0.5
+    if not np.isfinite(length):
+        raise BadModel(f"The gradient of the {target.name} is not finite ({length:g}) in this model's dtype.")
     if not length > 0:
         raise BadModel(f"The {target.name} has no slope at these maps ({length:g}): nothing leads to it.")
     weights = sum(float(exact(place.weight).double().square().sum()) for place in places.values()) ** 0.5

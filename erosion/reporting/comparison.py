@@ -25,8 +25,8 @@ from erosion.reporting.comparison_tables import (
     provenance_tables,
     setup_tables,
 )
+from erosion.reporting.packing import packed
 from erosion.reporting.tables import Table
-from erosion.reporting.writing import _packed  # page.js unpacks what it packs
 
 __all__ = ["LIMITS", "command_of", "report_comparison"]
 
@@ -79,7 +79,6 @@ def _page(compared: Comparison, *, slim: bool) -> str:
     first, domains, depths = _whole(compared), _domains(compared), _depths(compared)
     blocks = [one for one in (first, domains, depths) if one is not None]
     charts = [block.chart for block in blocks if block.figure is not None]
-    drawn = {"charts": charts, "views": [], "tables": []}
     return environment.get_template("comparison.html").render(
         title=first.claim,
         first=first,
@@ -99,7 +98,7 @@ def _page(compared: Comparison, *, slim: bool) -> str:
         css=style,
         js=script,
         dark=Markup(json.dumps(DARK, sort_keys=True)),
-        packed=_packed({"libraries": [get_plotlyjs()] if slim else [], "drawn": drawn}),
+        packed=packed(charts, libraries=[get_plotlyjs()] if slim else []),
         plotly="" if slim else Markup(get_plotlyjs().replace("</script", "<\\/script")),
     )
 

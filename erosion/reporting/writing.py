@@ -1,7 +1,5 @@
 """From a run folder to one HTML file that opens anywhere, offline."""
 
-import base64
-import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +20,7 @@ from erosion.figures.token_views import circuitsvis_script, token_asset
 from erosion.files import write_atomically
 from erosion.reporting.blocks import Section, height_of, spec
 from erosion.reporting.headline import WORDS, numbers_of, sentence_of
+from erosion.reporting.packing import packed
 from erosion.reporting.provenance import asked_of, command_of, config_of, provenance_of, short
 from erosion.reporting.sections import sections_of
 from erosion.reporting.tables import Table
@@ -80,7 +79,7 @@ def _page(run: Run, *, slim: bool) -> str:
         libraries += [circuitsvis_script(), token_asset("tokens.js")]
     pictures = {
         "libraries": [] if slim else [Markup(one.replace("</script", "<\\/script")) for one in libraries],
-        "packed": _packed({"libraries": libraries if slim else [], "drawn": drawn}),
+        "packed": packed(**drawn, libraries=libraries if slim else []),
     }
     return environment.get_template("page.html").render(
         **content, **pictures, css=Markup(style), js=Markup(script), slim=slim
@@ -130,8 +129,3 @@ def _numbered(section: Section, drawn: dict[str, list[Any]], table: _ToHtml | No
             drawn["tables"].append("".join(map(table, block.tables)))
         blocks.append(block)
     return replace(section, blocks=tuple(blocks))
-
-
-def _packed(value: dict[str, Any]) -> Markup:
-    """JSON gzipped in base64, without the time in it, so that bytes repeat."""
-    return Markup(base64.b64encode(gzip.compress(json.dumps(value).encode(), mtime=0)).decode())

@@ -175,7 +175,7 @@ def test_every_picture_has_words_and_a_table_behind_it(page):
 def drawn_of(run):
     """What the page draws, unpacked."""
     packed = re.search(r'id="packed">(.*?)</script>', report(run).read_text(encoding="utf-8"), re.DOTALL)
-    return json.loads(gzip.decompress(base64.b64decode(packed[1])))["drawn"]
+    return json.loads(gzip.decompress(base64.b85decode(packed[1])))["drawn"]
 
 
 def test_every_colour_of_a_picture_has_a_dark_twin(run, page):
