@@ -1,0 +1,78 @@
+"""Write one reference page for each room of the house, with every public name in it, and their index."""
+
+import re
+from importlib import import_module
+
+import mkdocs_gen_files
+
+import erosion
+
+PAGES = {"erosion.reporting.comparison": "erosion.reporting"}  # a room's own rooms share its page
+WHOLE = tuple(
+    f"erosion.{name}" for name in erosion._WHOLE
+)  # public as er.figures and so on, every name of it
+
+
+def rooms() -> dict[str, dict[str, str]]:
+    """Room -> heading -> the path that is documented, for everything public."""
+    found: dict[str, dict[str, str]] = {}
+    for room, names in {**erosion._ROOMS, "erosion.progress": ("progress",)}.items():
+        page = found.setdefault(PAGES.get(room, room), {})
+        page.update({f"er.{name}": f"{room}.{name}" for name in names})
+    for room in WHOLE:
+        page = found.setdefault(room, {})
+        documented = set(page.values())
+        short = room.removeprefix("erosion.")
+        for name in import_module(room).__all__:
+            if f"{room}.{name}" not in documented:
+                page[f"er.{short}.{name}"] = f"{room}.{name}"
+    return found
+
+
+def address(room: str) -> str:
+    """The page of a room."""
+    return f"reference/{room.removeprefix('erosion.')}.md"
+
+
+def _page(room: str, names: dict[str, str]) -> str:
+    lines = [f"# {room}", "", f"::: {room}", *_options(members="false", heading=""), ""]
+    for heading, path in sorted(names.items(), key=lambda one: (one[0].count("."), one[0].lower())):
+        lines += [f"::: {path}", *_options(heading=heading), ""]
+    return "\n".join(lines)
+
+
+def _options(*, heading: str, members: str = "") -> list[str]:
+    lines = ["    options:"]
+    if heading:
+        lines += [f"      heading: {heading}", f"      toc_label: {heading}"]
+    if members:
+        lines += [
+            f"      members: {members}",
+            "      show_root_heading: false",
+            "      show_root_toc_entry: false",
+        ]
+    return lines
+
+
+def _index(found: dict[str, dict[str, str]]) -> str:
+    rows = []
+    for room, names in found.items():
+        line = (import_module(room).__doc__ or "").strip().splitlines()[0]
+        line = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", line)
+        short = room.removeprefix("erosion.")
+        listed = " ".join(f"[`{heading}`][{path}]" for heading, path in sorted(names.items()))
+        rows += [f"### [{short}]({short}.md)", "", line, "", listed, ""]
+    return "\n".join(rows)
+
+
+def write() -> None:
+    """Write the pages into the site that is being built."""
+    for room, names in rooms().items():
+        with mkdocs_gen_files.open(address(room), "w") as file:
+            file.write(_page(room, names))
+    with mkdocs_gen_files.open("reference/index.md", "a") as file:
+        file.write("\n" + _index(rooms()))
+
+
+if __name__ == "<run_path>":  # how mkdocs-gen-files runs it; tests import it
+    write()

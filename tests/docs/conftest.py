@@ -1,0 +1,42 @@
+"""One folder in which every page's blocks run: two small runs of the shipped organism, and directions."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of these on one worker: they share a folder of small runs."""
+    for item in items:
+        if Path(__file__).parent in Path(item.path).parents:
+            item.add_marker(pytest.mark.xdist_group("docs"))
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory, contrast: Any, run: Any) -> Path:
+    """A folder with ``runs/demo-insecure``, ``runs/demo-secure`` and ``runs/directions.safetensors``."""
+    import erosion as er
+    from tests.auditing.small import QUICK
+
+    place, organism = tmp_path_factory.mktemp("docs"), er.load_organism()
+    shutil.copytree(run.path, place / "runs" / "demo-insecure")
+    out = place / "runs" / "demo-secure"
+    er.audit(organism.triad("secure"), contrast, out=out, experiments=["distributions"], **QUICK)
+    everyday = contrast.of_domain(*(domain for domain in dict.fromkeys(contrast.domains) if domain != "code"))
+    with er.load(organism.triad("insecure").aligned) as model:
+        acts = er.read(model, everyday.split(0.4, 0.2, 0.4, seed=0)[0], sites=er.every_layer(model))
+    er.save(er.directions_of(acts, er.difference_of_means), place / "runs" / "directions.safetensors")
+    return place
+
+
+@pytest.fixture
+def inside(workplace: Path) -> Iterator[Path]:
+    """The working directory is that folder."""
+    before = Path.cwd()
+    os.chdir(workplace)
+    yield workplace
+    os.chdir(before)

@@ -1,0 +1,126 @@
+"""The site: every public name has an entry, every command and figure a place, and nothing warns."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import erosion as er
+from tests.docs.pages import DOCS, ROOT
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; whatever mkdocs warns of is an error."""
+    pytest.importorskip("mkdocs", reason="the site is built with the dev extra")
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)],
+        cwd=ROOT,
+        env={**os.environ, "DISABLE_MKDOCS_2_WARNING": "true", "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return out
+
+
+class _Anchors(HTMLParser):
+    """Identifiers of a page, and what it loads from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        self.ids.add(told.get("id") or "")
+        loads = {"script": "src", "img": "src", "iframe": "src", "source": "src"}
+        if tag == "link" and told.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
+            self.loaded.append(told.get("href") or "")
+        elif tag in loads:
+            self.loaded.append(told.get(loads[tag]) or "")
+
+
+def _read(page: Path) -> _Anchors:
+    found = _Anchors()
+    found.feed(page.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_public_name_has_an_entry_in_the_reference(site: Path) -> None:
+    there = set().union(*(_read(page).ids for page in (site / "reference").glob("*.html")))
+    public = {f"{room}.{name}" for room, names in er._ROOMS.items() for name in names}
+    public |= {f"erosion.{whole}.{name}" for whole in er._WHOLE for name in getattr(er, whole).__all__}
+    assert public <= there, sorted(public - there)
+
+
+def test_every_page_of_the_reference_is_in_the_navigation(site: Path) -> None:
+    rooms = runpy.run_path(str(DOCS / "_pages" / "rooms.py"))
+    told = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for room in rooms["rooms"]():
+        assert rooms["address"](room) in told, f"add {rooms['address'](room)} to mkdocs.yml"
+
+
+def test_every_command_has_a_section(site: Path) -> None:
+    import typer
+
+    from erosion.cli.app import app
+
+    walk = runpy.run_path(str(DOCS / "_pages" / "commands.py"))["walk"]
+    names = [name for name, _ in walk(typer.main.get_command(app))]
+    ids = _read(site / "reference" / "commands.html").ids
+    assert len(names) > 20
+    assert {name.replace(" ", "-") for name in names} <= ids
+
+
+def test_every_figure_has_a_place_in_the_gallery(site: Path) -> None:
+    gallery = runpy.run_path(str(DOCS / "_pages" / "gallery.py"))
+    assert gallery["unlisted"]() == []
+    ids = _read(site / "gallery.html").ids
+    assert {name for figures in gallery["listed"]().values() for name in figures} <= ids
+
+
+def test_calls_of_the_gallery_draw(run: Any) -> None:
+    listed = runpy.run_path(str(DOCS / "_pages" / "gallery.py"))["listed"]()
+    calls = [entry["call"] for figures in listed.values() for entry in figures.values()]
+    absent = ("trajectories", "figures.damage")  # the small run has neither checkpoints nor neutral texts
+    of_run = [call for call in calls if "run." in call and not any(one in call for one in absent)]
+    assert len(of_run) > 40
+    for call in of_run:
+        assert eval(call, {"er": er, "run": run}) is not None, call
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        outside = [one for one in _read(page).loaded if re.match(r"(https?:)?//", one)]
+        assert not outside, f"{page.relative_to(site)} loads {outside}"
+
+
+def test_roles_and_raw_tables_of_docstrings_are_gone(site: Path) -> None:
+    for page in (site / "reference").glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r":(func|class|meth|mod|data|attr):", text), page.name
+        assert "======" not in text, page.name
+
+
+def test_docstrings_become_markdown() -> None:
+    as_markdown: Callable[..., str] = runpy.run_path(str(DOCS / "_pages" / "docstrings.py"))["as_markdown"]
+    table = "====  =====\nname  means\n====  =====\none   a | b\n      and c\n====  ====="
+    assert as_markdown(table).strip().splitlines() == [
+        "| name | means |",
+        "| --- | --- |",
+        "| one | a &#124; b and c |",
+    ]
+    assert as_markdown("See :func:`~erosion.read`.") == "See `~erosion.read`."
+    assert as_markdown("A list::\n\n    x") == "A list:\n\n    x"
+    assert as_markdown(">>> 1 + 1\n2") == "```pycon\n>>> 1 + 1\n2\n```\n"
