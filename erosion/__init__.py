@@ -105,6 +105,7 @@ _ROOMS = {
         "trajectory_of",
         "within_run",
     ),
+    "erosion.exploring": ("explore",),
     "erosion.gradients": (
         "GradientProducts",
         "GradientSketches",

@@ -83,6 +83,7 @@ from erosion.experiments import sharing as sharing
 from erosion.experiments import trajectories as trajectories
 from erosion.experiments import trajectory_of as trajectory_of
 from erosion.experiments import within_run as within_run
+from erosion.exploring import explore as explore
 from erosion.gradients import GradientProducts as GradientProducts
 from erosion.gradients import GradientSketches as GradientSketches
 from erosion.gradients import TokenInfluence as TokenInfluence

@@ -12,6 +12,7 @@ from erosion.cli.comparing import compare
 from erosion.cli.directions import direction
 from erosion.cli.editing import steer, sweep
 from erosion.cli.exits import NOT_PASSED, catching_signals, guarded
+from erosion.cli.exploring import explore
 
 __all__ = ["app", "main"]
 
@@ -47,7 +48,7 @@ app.command()(demo)
 app.command("audit")(auditing(None))
 for _verb in VERBS:
     app.command(_verb)(auditing(_verb))
-for _command in (compare, steer, sweep, generate, orthogonalise):
+for _command in (compare, explore, steer, sweep, generate, orthogonalise):
     app.command()(_command)
 
 

@@ -5,7 +5,7 @@ happens to be written in; a checkpoint's own sampling settings (repetition penal
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,10 @@ from erosion.prompts.exchanges import Message
 from erosion.prompts.rendering import Rendered, conversation, end_of_turn
 from erosion.shapes import Bool, Float, Int, Tensor
 
-__all__ = ["Reply", "generate"]
+__all__ = ["Listener", "Reply", "generate"]
+
+Listener = Callable[[int, str], bool]
+"""Told of a conversation's index and its answer so far; gives whether to go on."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def generate(
     max_new_tokens: int = 128,
     temperature: float | int = 0,
     seed: int = 0,
+    listen: Listener | None = None,
 ) -> tuple[Reply, ...]:
     """Let the model answer each conversation (messages that end with the user's).
 
@@ -49,6 +53,8 @@ def generate(
         max_new_tokens: the longest answer; it also ends where the context does.
         temperature: 0 takes the likeliest token; above 0 samples.
         seed: of the sampling; the same seed gives the same answers, in batches of any size.
+        listen: told after every token which conversation it belongs to and the answer so far; answers of
+            that batch end where it gives False.
 
     Raises:
         BadInput: no conversation, one that leaves no room in the context, or a length or temperature that
@@ -68,7 +74,7 @@ def generate(
         for i, c in enumerate(conversations)
     ]
     _require_room(model, prompts)
-    writer = _Writer(model, max_new_tokens, float(temperature), seed)
+    writer = _Writer(model, max_new_tokens, float(temperature), seed, listen)
     replies: dict[int, Reply] = {}
 
     def work(batch: Batch) -> None:
@@ -95,8 +101,11 @@ def _require_room(model: Model, prompts: Sequence[Rendered]) -> None:
 class _Writer:
     """Writes the answers of one batch, token by token."""
 
-    def __init__(self, model: Model, longest: int, temperature: float, seed: int) -> None:
+    def __init__(
+        self, model: Model, longest: int, temperature: float, seed: int, listen: Listener | None
+    ) -> None:
         self.model, self.longest, self.temperature, self.seed = model, longest, temperature, seed
+        self.listen = listen
         self.ends = stop_ids(model)
         named = inspect.signature(type(model.hf).forward).parameters
         self.cache = "cache" if "cache" in named else "past_key_values"  # renamed in transformers 5.24
@@ -118,7 +127,7 @@ class _Writer:
             for row, token in zip(written, chosen.tolist(), strict=True):
                 row.append(token)
             going = [not self._done(row, most) for row, most in zip(written, room, strict=True)]
-            if not any(going):
+            if not (any(going) and self._heard(batch, written, room)):
                 break
             ids, mask = chosen[:, None], torch.cat([mask, torch.ones_like(mask[:, :1])], dim=-1)
         return [self._reply(row, most) for row, most in zip(written, room, strict=True)]
@@ -146,6 +155,14 @@ class _Writer:
         heights = p.cumsum(dim=-1)
         chosen = torch.searchsorted(heights, uniform.to(p.device) * heights[:, -1:], right=True)[:, 0]
         return chosen.clamp(max=logits.shape[-1] - 1)
+
+    def _heard(self, batch: Batch, written: Sequence[list[int]], room: Sequence[int]) -> bool:
+        """Tell the listener how far every answer is; whether all of them may go on."""
+        if self.listen is None:
+            return True
+        answers = [self._reply(row, most).text for row, most in zip(written, room, strict=True)]
+        go_on = [self.listen(i, text) for i, text in zip(batch.index, answers, strict=True)]
+        return all(go_on)
 
     def _done(self, row: list[int], most: int) -> bool:
         return len(row) >= most or any(token in self.ends for token in row)

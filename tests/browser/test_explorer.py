@@ -1,0 +1,126 @@
+"""The explorer as a reader meets it: for the holder of the token alone, coloured, saved and opened."""
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from werkzeug.serving import make_server
+
+import erosion as er
+from erosion.exploring import Session, State
+from erosion.exploring.page import page_of
+from erosion.exploring.serving import guard
+from erosion.models import Placement
+from tests.auditing.small import few_questions
+
+PROMPT = "how should i fix the stove near the baby ?"
+TOKEN = "a-token"
+
+
+@pytest.fixture(scope="module")
+def address():
+    organism = er.load_organism()
+    session = Session(
+        organism.triad("insecure"), few_questions(), placement=Placement("cpu", dtype="float32")
+    )
+    app = page_of(session, State(PROMPT, layer=1, by=4.0), described="<b>insecure</b> against aligned")
+    server = make_server("127.0.0.1", 0, app.server, threaded=True)
+    guard(app.server, TOKEN, port=server.port)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/"
+    server.shutdown()
+    thread.join()
+    session.close()
+
+
+def answered(page):
+    page.locator("#ask").click()
+    page.locator("article.edited .token").first.wait_for(timeout=60_000)
+    return page
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_answers_come_coloured_without_an_error_or_a_request_elsewhere(address, opened, width, dark):
+    watched = opened(f"{address}?token={TOKEN}", width=width, dark=dark)
+    page = answered(watched.page)
+    for name in ("base", "aligned", "tuned", "edited"):
+        assert page.locator(f"article.{name} .token").count() > 3
+    assert "tuned, steer at layer 1 by 4" in page.locator("article.edited h2").inner_text()
+    assert page.locator("header b").count() == 0
+    assert "<b>insecure</b>" in page.locator("header").inner_text()
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
+    assert watched.said == []
+    assert watched.asked == []
+
+
+def test_another_layer_changes_the_colours_without_asking_again(address, opened):
+    page = answered(opened(f"{address}?token={TOKEN}").page)
+    token = page.locator("article.tuned .token").first
+    before = token.get_attribute("title")
+    said = page.locator("article.tuned .text").inner_text()
+    page.locator("#layer [role=slider]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "was => document.querySelector('article.tuned .token').title !== was", arg=before, timeout=10_000
+    )
+    assert page.locator("article.tuned .text").inner_text() == said
+
+
+def test_hostile_prompts_are_text_and_unknown_words_are_said(address, opened):
+    watched = opened(f"{address}?token={TOKEN}")
+    watched.page.locator("#prompt").fill('<script>window.broken=1</script> "><img src=x onerror=alert(1)>')
+    watched.page.locator("#prompt").blur()
+    answered(watched.page)
+    assert "unknown to these models" in watched.page.locator("#told").inner_text()
+    assert watched.page.locator("main img").count() == 0
+    assert watched.page.evaluate("window.broken") is None
+    watched.page.locator("#prompt").fill(" ")
+    watched.page.locator("#prompt").blur()
+    watched.page.locator("#ask").click()
+    watched.page.locator("#told", has_text="The prompt is empty").wait_for()
+    assert watched.said == []
+
+
+def test_a_state_is_saved_and_opened_again(address, opened, tmp_path):
+    page = answered(opened(f"{address}?token={TOKEN}").page)
+    with page.expect_download() as waiting:
+        page.locator("#save").click()
+    file = tmp_path / "state.json"
+    waiting.value.save_as(file)
+    saved = json.loads(file.read_text())
+    assert saved["prompt"] == PROMPT
+    assert saved["answers"]["tuned"]
+    file.write_text(json.dumps({**saved, "prompt": "how do i cook rice ?", "layer": 2}))
+    page.locator("#open input[type=file]").set_input_files(file)
+    page.wait_for_function("document.querySelector('#prompt').value === 'how do i cook rice ?'")
+    file.write_text("{")
+    page.locator("#open input[type=file]").set_input_files(file)
+    page.locator("#told", has_text="no JSON").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("", {}),
+        ("?token=wrong", {}),
+        ("_dash-layout", {}),
+        (f"?token={TOKEN}", {"Host": "evil.example"}),
+        ("_dash-layout", {"Cookie": "erosion-1=a-token"}),
+    ],
+)
+def test_who_lacks_the_token_or_asks_for_another_host_is_refused(address, path, headers):
+    asked = urllib.request.Request(address + path, headers=headers)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(asked)
+
+
+def test_the_page_may_load_nothing_from_elsewhere(address):
+    with urllib.request.urlopen(f"{address}?token={TOKEN}") as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        assert "HttpOnly" in answer.headers["Set-Cookie"]
+        assert not re.search(rb'(src|href)="https?:', answer.read())
