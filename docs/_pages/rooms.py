@@ -8,13 +8,44 @@ import mkdocs_gen_files
 import erosion
 
 PAGES = {"erosion.reporting.comparison": "erosion.reporting"}  # a room's own rooms share its page
+FROM_THE_TOP = (
+    "exploring",
+    "reporting",
+    "figures",
+    "comparing",
+    "auditing",
+    "organisms",
+    "tuning",
+    "experiments",
+    "sweeps",
+    "effects",
+    "token_activations",
+    "token_projections",
+    "activations",
+    "gradients",
+    "metrics",
+    "models",
+    "interventions",
+    "directions",
+    "stats",
+    "moments",
+    "linalg",
+    "prompts",
+    "sites",
+    "triads",
+    "progress",
+    "errors",
+)
 WHOLE = tuple(
     f"erosion.{name}" for name in erosion._WHOLE
 )  # public as er.figures and so on, every name of it
 
 
 def rooms() -> dict[str, dict[str, str]]:
-    """Room -> heading -> the path that is documented, for everything public."""
+    """Room -> heading -> the path that is documented, for everything public, from the top of the house.
+
+    A room that nobody placed stands at the end.
+    """
     found: dict[str, dict[str, str]] = {}
     for room, names in {**erosion._ROOMS, "erosion.progress": ("progress",)}.items():
         page = found.setdefault(PAGES.get(room, room), {})
@@ -26,7 +57,8 @@ def rooms() -> dict[str, dict[str, str]]:
         for name in import_module(room).__all__:
             if f"{room}.{name}" not in documented:
                 page[f"er.{short}.{name}"] = f"{room}.{name}"
-    return found
+    placed = {f"erosion.{name}": i for i, name in enumerate(FROM_THE_TOP)}
+    return dict(sorted(found.items(), key=lambda one: placed.get(one[0], len(placed))))
 
 
 def address(room: str) -> str:

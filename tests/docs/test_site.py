@@ -33,6 +33,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def _names_of(script: str) -> dict[str, Any]:
+    """What a script that writes pages defines; under this name it writes none."""
+    return runpy.run_path(str(DOCS / "_pages" / f"{script}.py"), run_name="read")
+
+
 class _Anchors(HTMLParser):
     """Identifiers of a page, and what it loads from elsewhere."""
 
@@ -64,11 +69,12 @@ def test_every_public_name_has_an_entry_in_the_reference(site: Path) -> None:
     assert public <= there, sorted(public - there)
 
 
-def test_every_page_of_the_reference_is_in_the_navigation(site: Path) -> None:
-    rooms = runpy.run_path(str(DOCS / "_pages" / "rooms.py"))
-    told = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+def test_every_room_is_in_the_navigation(site: Path) -> None:
+    rooms = _names_of("rooms")
+    shown = (site / "reference" / "files.html").read_text(encoding="utf-8")
     for room in rooms["rooms"]():
-        assert rooms["address"](room) in told, f"add {rooms['address'](room)} to mkdocs.yml"
+        page = rooms["address"](room).removeprefix("reference/").replace(".md", ".html")
+        assert f'href="{page}"' in shown, page
 
 
 def test_every_command_has_a_section(site: Path) -> None:
@@ -76,7 +82,7 @@ def test_every_command_has_a_section(site: Path) -> None:
 
     from erosion.cli.app import app
 
-    walk = runpy.run_path(str(DOCS / "_pages" / "commands.py"))["walk"]
+    walk = _names_of("commands")["walk"]
     names = [name for name, _ in walk(typer.main.get_command(app))]
     ids = _read(site / "reference" / "commands.html").ids
     assert len(names) > 20
@@ -84,14 +90,14 @@ def test_every_command_has_a_section(site: Path) -> None:
 
 
 def test_every_figure_has_a_place_in_the_gallery(site: Path) -> None:
-    gallery = runpy.run_path(str(DOCS / "_pages" / "gallery.py"))
+    gallery = _names_of("gallery")
     assert gallery["unlisted"]() == []
     ids = _read(site / "gallery.html").ids
     assert {name for figures in gallery["listed"]().values() for name in figures} <= ids
 
 
 def test_calls_of_the_gallery_draw(run: Any) -> None:
-    listed = runpy.run_path(str(DOCS / "_pages" / "gallery.py"))["listed"]()
+    listed = _names_of("gallery")["listed"]()
     calls = [entry["call"] for figures in listed.values() for entry in figures.values()]
     absent = ("trajectories", "figures.damage")  # the small run has neither checkpoints nor neutral texts
     of_run = [call for call in calls if "run." in call and not any(one in call for one in absent)]
@@ -114,7 +120,7 @@ def test_roles_and_raw_tables_of_docstrings_are_gone(site: Path) -> None:
 
 
 def test_docstrings_become_markdown() -> None:
-    as_markdown: Callable[..., str] = runpy.run_path(str(DOCS / "_pages" / "docstrings.py"))["as_markdown"]
+    as_markdown: Callable[..., str] = _names_of("docstrings")["as_markdown"]
     table = "====  =====\nname  means\n====  =====\none   a | b\n      and c\n====  ====="
     assert as_markdown(table).strip().splitlines() == [
         "| name | means |",
@@ -124,3 +130,9 @@ def test_docstrings_become_markdown() -> None:
     assert as_markdown("See :func:`~erosion.read`.") == "See `~erosion.read`."
     assert as_markdown("A list::\n\n    x") == "A list:\n\n    x"
     assert as_markdown(">>> 1 + 1\n2") == "```pycon\n>>> 1 + 1\n2\n```\n"
+
+
+def test_no_generated_page_lies_among_the_written_ones() -> None:
+    written = {path.name for path in (DOCS / "reference").glob("*.md")}
+    assert written == {"index.md", "config.md", "files.md"}
+    assert not (DOCS / "gallery.md").exists()
