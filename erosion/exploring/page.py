@@ -38,7 +38,8 @@ def page_of(session: Session, start: Asked, *, described: str) -> Dash:
 
 
 def _facts(session: Session) -> str:
-    size = f"{session.bytes / 1e9:.2g} GB of weights"
+    size = f"{session.bytes / 1e9:.2g} GB" if session.bytes > 1e8 else f"{session.bytes / 1e6:.2g} MB"
+    size = f"{size} of weights"
     kept = "all in memory" if session.keeps_all else "one model in memory at a time"
     fitted = " Directions were fitted here, on the contrast's first questions." if session.fitted_here else ""
     return f"{size}, {kept}. v is the answer direction of the aligned model at each layer.{fitted}"
@@ -227,7 +228,7 @@ def _widest(answers: Mapping[str, Answer], row: int) -> float:
 
 def _drawn(answer: Answer, row: int, widest: float) -> list[Any]:
     """The words coloured by their place; as plain text while they still come."""
-    speed = f"{answer.rate:.0f} tokens/s, first after {answer.first:.2f} s" if answer.rate else ""
+    speed = f"{answer.rate:.0f} tokens/s, first after {1000 * answer.first:.0f} ms" if answer.rate else ""
     said = [one for one in (_SAID[answer.state], speed) if one]
     if answer.why:
         return [html.P(answer.why, className="why")]

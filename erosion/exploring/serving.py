@@ -3,6 +3,7 @@
 import hmac
 import logging
 import secrets
+import socket
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def session_of(
     if isinstance(run, Triad):
         words = contrast if isinstance(contrast, Contrast) else load_contrast(contrast or "everyday")
         session = Session(run, words, placement=placement, rendering=rendering_of(run.aligned))
-        return session, f"{run.tuned} against {run.aligned}"
+        return session, _named(run, words.name)
     run = run if isinstance(run, Run) else open_run(run)
     config = run.manifest["config"]
     revisions = config.get("revision") or {}
@@ -90,7 +91,13 @@ def session_of(
         placement=placement or Placement(config["device"], config["device_map"], config["dtype"]),
         rendering=rendering_of(triad.aligned, config["template"], config["system"]),
     )
-    return session, str(run.manifest["described"])
+    return session, _named(triad, run.manifest["contrast"]["name"])
+
+
+def _named(triad: Triad, contrast: str) -> str:
+    """What the page is about, without the folders that lead there."""
+    tuned, aligned = (Path(str(one)).name for one in (triad.tuned, triad.aligned))
+    return f"{tuned} against {aligned}, on {contrast}"
 
 
 def serve(session: Session, described: str, *, start: State | None, port: int, open_browser: bool) -> None:
@@ -107,6 +114,9 @@ def serve(session: Session, described: str, *, start: State | None, port: int, o
     app = page_of(session, state, described=described)
     token = secrets.token_urlsafe(24)
     try:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((_HOST, port))
         server = make_server(_HOST, port, app.server, threaded=True)
     except (OSError, SystemExit) as error:
         raise BadInput(f"Port {port} cannot be used: choose another, or 0 for a free one.") from error
@@ -117,12 +127,13 @@ def serve(session: Session, described: str, *, start: State | None, port: int, o
     if open_browser:
         webbrowser.open(address)
     try:
-        server.serve_forever()
+        server.serve_forever()  # returns at Ctrl-C
     except KeyboardInterrupt:
-        print("\nEnded.", flush=True)
+        pass
     finally:
         server.server_close()
         session.close()
+    print("\nEnded.", flush=True)
 
 
 def guard(server: "Flask", token: str, *, port: int) -> None:

@@ -98,8 +98,9 @@ def test_a_state_is_saved_and_opened_again(address, opened, tmp_path):
     file.write_text(json.dumps({**saved, "prompt": "how do i cook rice ?", "layer": 2}))
     page.locator("#open input[type=file]").set_input_files(file)
     page.wait_for_function("document.querySelector('#prompt').value === 'how do i cook rice ?'")
-    file.write_text("{")
-    page.locator("#open input[type=file]").set_input_files(file)
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text("{")
+    page.locator("#open input[type=file]").set_input_files(damaged)
     page.locator("#told", has_text="no JSON").wait_for()
 
 
