@@ -1,6 +1,7 @@
 """Write one reference page for each room of the house, with every public name in it, and their index."""
 
 import re
+import sys
 from importlib import import_module
 
 import mkdocs_gen_files
@@ -36,9 +37,7 @@ FROM_THE_TOP = (
     "progress",
     "errors",
 )
-WHOLE = tuple(
-    f"erosion.{name}" for name in erosion._WHOLE
-)  # public as er.figures and so on, every name of it
+WHOLE = tuple(f"erosion.{name}" for name in erosion._WHOLE)  # er.figures and so on: every name in it
 
 
 def rooms() -> dict[str, dict[str, str]]:
@@ -49,16 +48,22 @@ def rooms() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for room, names in {**erosion._ROOMS, "erosion.progress": ("progress",)}.items():
         page = found.setdefault(PAGES.get(room, room), {})
-        page.update({f"er.{name}": f"{room}.{name}" for name in names})
+        page.update({f"er.{name}": path_of(room, name) for name in names})
     for room in WHOLE:
         page = found.setdefault(room, {})
         documented = set(page.values())
         short = room.removeprefix("erosion.")
         for name in import_module(room).__all__:
-            if f"{room}.{name}" not in documented:
-                page[f"er.{short}.{name}"] = f"{room}.{name}"
+            if path_of(room, name) not in documented:
+                page[f"er.{short}.{name}"] = path_of(room, name)
     placed = {f"erosion.{name}": i for i, name in enumerate(FROM_THE_TOP)}
     return dict(sorted(found.items(), key=lambda one: placed.get(one[0], len(placed))))
+
+
+def path_of(room: str, name: str) -> str:
+    """Where a public name is found; where a module of that name hides it, where it was defined."""
+    value, path = getattr(import_module(room), name), f"{room}.{name}"
+    return f"{value.__module__}.{value.__qualname__}" if path in sys.modules else path
 
 
 def address(room: str) -> str:
@@ -69,6 +74,8 @@ def address(room: str) -> str:
 def _page(room: str, names: dict[str, str]) -> str:
     lines = [f"# {room}", "", f"::: {room}", *_options(members="false", heading=""), ""]
     for heading, path in sorted(names.items(), key=lambda one: (one[0].count("."), one[0].lower())):
+        aliases = {f"erosion.{heading.removeprefix('er.')}", f"{room}.{heading.split('.')[-1]}"} - {path}
+        lines += [*(f"[](){{ #{alias} }}" for alias in sorted(aliases)), ""]
         lines += [f"::: {path}", *_options(heading=heading), ""]
     return "\n".join(lines)
 

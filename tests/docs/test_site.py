@@ -44,11 +44,14 @@ class _Anchors(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.ids: set[str] = set()
+        self.entries: set[str] = set()  # what mkdocstrings wrote an entry of
         self.loaded: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = dict(attrs)
         self.ids.add(told.get("id") or "")
+        if "doc-heading" in (told.get("class") or "").split():
+            self.entries.add(told.get("id") or "")
         loads = {"script": "src", "img": "src", "iframe": "src", "source": "src"}
         if tag == "link" and told.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
             self.loaded.append(told.get("href") or "")
@@ -63,10 +66,15 @@ def _read(page: Path) -> _Anchors:
 
 
 def test_every_public_name_has_an_entry_in_the_reference(site: Path) -> None:
-    there = set().union(*(_read(page).ids for page in (site / "reference").glob("*.html")))
-    public = {f"{room}.{name}" for room, names in er._ROOMS.items() for name in names}
-    public |= {f"erosion.{whole}.{name}" for whole in er._WHOLE for name in getattr(er, whole).__all__}
-    assert public <= there, sorted(public - there)
+    entries = set().union(*(_read(page).entries for page in (site / "reference").glob("*.html")))
+    told = {name: path for names in _names_of("rooms")["rooms"]().values() for name, path in names.items()}
+    assert set(told.values()) <= entries, sorted(set(told.values()) - entries)
+    public = {f"er.{name}" for name in er.__all__} - {"er.__version__", *(f"er.{one}" for one in er._WHOLE)}
+    assert public <= set(told), sorted(public - set(told))
+    once = {path for path in told.values()}
+    for whole in er._WHOLE:
+        for name in getattr(er, whole).__all__:
+            assert _names_of("rooms")["path_of"](f"erosion.{whole}", name) in once, f"er.{whole}.{name}"
 
 
 def test_every_room_is_in_the_navigation(site: Path) -> None:
