@@ -53,6 +53,7 @@ from erosion.experiments import Beside as Beside
 from erosion.experiments import Result as Result
 from erosion.experiments import Sampling as Sampling
 from erosion.experiments import Selection as Selection
+from erosion.experiments import TokenMeasures as TokenMeasures
 from erosion.experiments import TokenReads as TokenReads
 from erosion.experiments import bridged_steps as bridged_steps
 from erosion.experiments import calibrate as calibrate
@@ -61,6 +62,7 @@ from erosion.experiments import causal_cells as causal_cells
 from erosion.experiments import causal_damage as causal_damage
 from erosion.experiments import causal_domains as causal_domains
 from erosion.experiments import causality as causality
+from erosion.experiments import choose_shown as choose_shown
 from erosion.experiments import confounds as confounds
 from erosion.experiments import dimensions as dimensions
 from erosion.experiments import distributions as distributions
@@ -80,6 +82,7 @@ from erosion.experiments import select as select
 from erosion.experiments import select_causally as select_causally
 from erosion.experiments import selection as selection
 from erosion.experiments import sharing as sharing
+from erosion.experiments import tokens as tokens
 from erosion.experiments import trajectories as trajectories
 from erosion.experiments import trajectory_of as trajectory_of
 from erosion.experiments import within_run as within_run
