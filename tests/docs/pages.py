@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sybil import Sybil
@@ -36,6 +37,7 @@ class Block:
                     yield words[1:]
 
 
+@lru_cache
 def blocks_of(page: Path) -> list[Block]:
     """Every block of a page, in order."""
     found: list[Block] = []

@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import typing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,18 @@ def test_commands_are_ones_that_the_command_line_takes(page: Path) -> None:
                 _taken(words, f"{page.name}, line {block.line}: erosion {' '.join(words)}")
 
 
-def _taken(words: list[str], where: str) -> None:
-    """Parsed to the last option by the command that would run, and not run."""
+@lru_cache
+def _every_command() -> Any:
     import typer
 
     from erosion.cli.app import app
 
-    command: Any = typer.main.get_command(app)
+    return typer.main.get_command(app)
+
+
+def _taken(words: list[str], where: str) -> None:
+    """Parsed to the last option by the command that would run, and not run."""
+    command = _every_command()
     name, rest = "erosion", list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"{where}: there is no {rest[0]!r}"
