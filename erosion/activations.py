@@ -55,6 +55,11 @@ class Activations:
     span: str
     facts: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """One line: how many exchanges, where read, how wide."""
+        width = next((one.shape[-1] for one in self.values.values()), 0)
+        return f"Activations({len(self)} exchanges, {self.span}, {len(self.values)} sites x {width})"
+
     @property
     def sites(self) -> tuple[Site, ...]:
         """The sites that were read, in order."""

@@ -44,6 +44,11 @@ class TokenActivations:
     responses: tuple[tuple[int, int], ...]
     facts: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        """One line: how many exchanges and tokens, at how many sites."""
+        tokens = sum(self.lengths)
+        return f"TokenActivations({len(self.ids)} exchanges, {tokens} tokens, {len(self.values)} sites)"
+
     @property
     def sites(self) -> tuple[Site, ...]:
         """The sites that were read, in order."""

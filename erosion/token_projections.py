@@ -32,6 +32,11 @@ class TokenProjections:
     responses: Mapping[str, tuple[int, int]]
     sites: tuple[Site, ...]
 
+    def __repr__(self) -> str:
+        """One line: how many exchanges and tokens, at how many sites."""
+        tokens = sum(len(one) for one in self.words.values())
+        return f"TokenProjections({len(self.values)} exchanges, {tokens} tokens, {len(self.sites)} sites)"
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {

@@ -35,6 +35,11 @@ class Sweep:
     model: str
     replayed: bool = True
 
+    def __repr__(self) -> str:
+        """One line: how many cells, questions and metrics, of what."""
+        metrics = " and ".join(self.after)
+        return f"Sweep({len(self)} cells, {len(self.questions)} questions, {metrics} of {self.model})"
+
     def __len__(self) -> int:
         """The number of cells."""
         return len(self.cells)
