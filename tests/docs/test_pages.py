@@ -4,7 +4,9 @@ import contextlib
 import io
 import re
 import typing
+from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import erosion as er
 from erosion.auditing.config import Config
 from tests.docs.pages import DOCS, LANGUAGES, PAGES, ROOT, Block, as_json, blocks_of, languages_of, same_words
 
-by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+EVERY = [*PAGES, ROOT / "README.md"]
+by_page = pytest.mark.parametrize("page", EVERY, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 def _ran(block: Block, page: Path, namespace: dict[str, Any]) -> str:
@@ -28,7 +31,12 @@ def _ran(block: Block, page: Path, namespace: dict[str, Any]) -> str:
 
 
 @by_page
-def test_python_runs_in_order_and_says_what_the_page_says(page: Path, inside: Path) -> None:
+def test_python_runs_in_order_and_says_what_the_page_says(
+    page: Path, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import plotly.io
+
+    monkeypatch.setattr(plotly.io.renderers, "default", "")  # show() opens no window
     namespace: dict[str, Any] = {}
     said = ""
     for block in blocks_of(page):
@@ -92,8 +100,10 @@ def test_configs_and_rows_are_what_is_read(page: Path, tmp_path: Path) -> None:
                 (tmp_path / f"{number}.yaml").write_text(block.text, encoding="utf-8")
                 assert er.read_config(tmp_path / f"{number}.yaml", aligned="a", tuned="t"), where
         if block.language == "json":
-            for row in as_json(block.text):
-                _read(row, block, tmp_path / f"{number}.jsonl")
+            words = count()
+            whole = re.sub("…", lambda _, words=words: f"text {next(words)}", block.text)
+            for row in as_json(whole):
+                _read(row, replace(block, text=whole), tmp_path / f"{number}.jsonl")
 
 
 def _read(row: dict[str, Any], block: Block, file: Path) -> None:
