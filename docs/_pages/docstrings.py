@@ -51,7 +51,7 @@ def _link(one: Any, target: str) -> str:
     shown = target.removeprefix("erosion.")
     head, *rest = target.split(".")
     try:
-        path = ".".join([one.resolve(head), *rest]) if head != "erosion" else target
+        path = target if head == "erosion" and rest else ".".join([one.resolve(head), *rest])
     except griffe.NameResolutionError:
         path = f"erosion.{target}"
     return f'<autoref identifier="{path}" optional><code>{shown}</code></autoref>'
