@@ -44,6 +44,8 @@ COMMANDS = [
     ["calibrate"],
     ["gate"],
     ["report"],
+    ["explore"],
+    ["compare"],
     ["organism"],
     ["organism", "train"],
     ["organism", "list"],
