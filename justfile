@@ -10,7 +10,7 @@ check:
 # everything: check, doctests, laws
 test: check
     mkdocs build --strict --quiet
-    python -m pytest -n auto --dist loadgroup --nbmake
+    python -m pytest -n auto --dist loadfile --nbmake
 
 # every notebook, on the organism
 notebooks:

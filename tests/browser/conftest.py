@@ -30,13 +30,6 @@ class Watched:
     asked: list[str] = field(default_factory=list)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All browser tests on one worker: two browsers on two cores slow each other."""
-    for item in items:
-        if Path(__file__).parent in Path(item.path).parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium, headless; without one a test is skipped, but fails where it is required (as in CI)."""
