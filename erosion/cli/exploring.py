@@ -46,6 +46,10 @@ def explore(
         given = [one for one in (run, organism, aligned) if one is not None]
         if len(given) != 1:
             raise BadInput("Name one: a run folder, --organism NAME, or --aligned and --tuned.")
+        if aligned is None and (base or tuned or contrast):
+            raise BadInput(
+                "--base, --tuned and --contrast go with --aligned: a run or an organism has its own."
+            )
         start = None if state is None else load_state(state)
         options = {"start": start, "port": port, "open_browser": browser}
         if run is not None:

@@ -1,22 +1,40 @@
 """The page: controls on one side, the answers beside each other, every token coloured where it lies."""
 
 import json
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Sequence
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from erosion.errors import BadInput
+from erosion.exploring.drawing import drawn, edit_said, look_of, widest
 from erosion.exploring.sessions import EDITED, Answer, Session
 from erosion.exploring.states import EDITS, MOST_TOKENS
 from erosion.exploring.states import State as Asked
-from erosion.figures.style import TOKENS
 
 __all__ = ["page_of"]
 
 _EVERY = 250  # milliseconds between looks at the answers
 _SCOPES = ("all", "prompt", "response", "user", "prompt[-1]")
-_SAID = {"waiting": "waits", "loading": "loads", "answering": "answers …", "done": "", "stopped": "stopped"}
+_NAMED = {
+    "max_new_tokens": "Longest answer",
+    "by": "Strength",
+    "layer": "Layer",
+    "temperature": "Temperature",
+    "seed": "Seed",
+}
+_FIELDS: tuple[str, ...] = (
+    "prompt",
+    "layer",
+    "by",
+    "edit",
+    "edited",
+    "scope",
+    "max_new_tokens",
+    "temperature",
+    "seed",
+)
 
 
 def page_of(session: Session, start: Asked, *, described: str) -> Dash:
@@ -28,11 +46,16 @@ def page_of(session: Session, start: Asked, *, described: str) -> Dash:
                 [html.H1("What do they answer?"), html.P(html.Bdi(described)), html.P(_facts(session))]
             ),
             html.Div([_controls(session, start), _answers(session)], className="sides"),
-            dcc.Interval(id="clock", interval=_EVERY, disabled=True),
+            dcc.Interval(id="clock", interval=_EVERY),
+            dcc.Store(id="asked", data=0),  # turns: the one asked here last, and the one shown whole
+            dcc.Store(id="shown", data=-1),
+            dcc.Store(id="looks", data=[]),  # what is on the page, so that it is sent when it changes
             dcc.Download(id="saved"),
         ]
     )
-    _answering(app, session)
+    _asking(app, session)
+    _showing(app, session)
+    _saving(app, session, described)
     _opening(app, session)
     return app
 
@@ -63,6 +86,14 @@ def _controls(session: Session, start: Asked) -> html.Form:
             _labelled(
                 "Prompt", dcc.Textarea(id="prompt", value=start.prompt, placeholder="Type a question"), True
             ),
+            html.Div(
+                [
+                    html.Button("Ask", id="ask", type="button", className="first"),
+                    html.Button("Stop", id="stop", type="button"),
+                    html.P(id="told", role="alert"),
+                ],
+                className="buttons",
+            ),
             _labelled(
                 "Layer of v: the edit's, and the colours'",
                 dcc.Slider(min(layers), max(layers), 1, value=start.layer, id="layer", marks=marks),
@@ -87,14 +118,11 @@ def _controls(session: Session, start: Asked) -> html.Form:
             _labelled("Seed", _number("seed", start.seed, low=0, step=1)),
             html.Div(
                 [
-                    html.Button("Ask", id="ask", type="button", className="first"),
-                    html.Button("Stop", id="stop", type="button"),
                     html.Button("Save state", id="save", type="button"),
                     dcc.Upload(html.Button("Open state", type="button"), id="open", accept=".json"),
                 ],
                 className="buttons",
             ),
-            html.P(id="told", role="alert"),
         ]
     )
 
@@ -108,7 +136,12 @@ def _answers(session: Session) -> html.Section:
         for name in session.names
     ]
     key = html.P(
-        ["toward misaligned answers ", html.I(className="key"), " toward aligned answers"], className="legend"
+        [
+            html.Span(["toward misaligned answers ", html.B(id={"end": 0})]),
+            html.I(className="key"),
+            html.Span([html.B(id={"end": 1}), " toward aligned answers"]),
+        ],
+        className="legend",
     )
     return html.Section([key, html.Div(panels, className="panels")])
 
@@ -117,16 +150,15 @@ def _titled(name: str, session: Session) -> Any:
     return html.Span(id="edited-title", children="edited") if name == EDITED else name
 
 
-def _answering(app: Dash, session: Session) -> None:
-    """Ask, stop, and show what is said."""
-    names = ("prompt", "layer", "by", "edit", "edited", "scope", "max_new_tokens", "temperature", "seed")
+def _asking(app: Dash, session: Session) -> None:
+    """Ask and stop; the page looks for answers while the turn it asked is not shown whole."""
 
     @app.callback(
         Output("told", "children"),
-        Output("clock", "disabled"),
+        Output("asked", "data"),
         Input("ask", "n_clicks"),
         Input("stop", "n_clicks"),
-        *(State(name, "value") for name in names),
+        *[State(name, "value") for name in _FIELDS],
         prevent_initial_call=True,
     )
     def ask(_: Any, __: Any, *values: Any) -> tuple[Any, Any]:
@@ -134,49 +166,82 @@ def _answering(app: Dash, session: Session) -> None:
             session.stop()
             return "", no_update
         try:
-            state = _state(dict(zip(names, values, strict=True)))
+            state = _state(values)
             session.ask(state)
         except BadInput as error:
             return str(error), no_update
-        return session.unknown(state.prompt), False
+        return session.unknown(state.prompt), session.turn
+
+    app.clientside_callback(
+        "(asked, shown) => asked <= shown",
+        Output("clock", "disabled"),
+        Input("asked", "data"),
+        Input("shown", "data"),
+    )
+
+
+def _showing(app: Dash, session: Session) -> None:
+    """What is said, as it comes, and its colours at the layer that is set."""
 
     @app.callback(
         Output({"answer": ALL}, "children"),
         Output("edited-title", "children"),
-        Output("clock", "disabled", allow_duplicate=True),
+        Output({"end": ALL}, "children"),
+        Output("looks", "data"),
+        Output("shown", "data"),
         Input("clock", "n_intervals"),
         Input("layer", "value"),
+        State("looks", "data"),
         prevent_initial_call=True,
     )
-    def show(_: Any, layer: int) -> tuple[list[Any], str, bool]:
-        busy, answers = session.busy, session.answers
+    def show(_: Any, layer: int, before: list[str]) -> tuple[Any, ...]:
+        turn, busy, answers = session.turn, session.busy, session.answers
         row = session.layers.index(layer) if layer in session.layers else 0
-        widest = _widest(answers, row)
-        said = [_drawn(answers.get(name, Answer()), row, widest) for name in session.names]
-        return said, _edit_said(session.asked), not busy
+        scale = widest(answers, row)
+        each = [answers.get(name, Answer()) for name in session.names]
+        looks = [look_of(one, row, scale) for one in each]
+        was = before if len(before) == len(looks) else [""] * len(looks)
+        said = [
+            no_update if look == old else drawn(one, row, scale)
+            for one, look, old in zip(each, looks, was, strict=True)
+        ]
+        title = edit_said(session.asked) if answers else no_update
+        ends = [f"−{scale:.1f} " if scale else "", f" +{scale:.1f} fitted gaps" if scale else ""]
+        return said, title, ends, looks, no_update if busy else turn
+
+
+def _saving(app: Dash, session: Session, described: str) -> None:
+    """What is set, as a file; with the answers where they are the answers to it."""
 
     @app.callback(
         Output("saved", "data"),
         Output("told", "children", allow_duplicate=True),
         Input("save", "n_clicks"),
-        *(State(name, "value") for name in names),
+        *(State(name, "value") for name in _FIELDS),
         prevent_initial_call=True,
     )
     def save(_: Any, *values: Any) -> tuple[Any, str]:
         try:
-            state = _state(dict(zip(names, values, strict=True)))
+            state = _state(values)
         except BadInput as error:
             return no_update, str(error)
-        found = {**state.to_json(), "answers": {name: one.text for name, one in session.answers.items()}}
+        found, said = {**state.to_json(), "about": described}, ""
+        if session.asked == state and not session.busy:
+            found["answers"] = {name: one.text for name, one in session.answers.items()}
+        else:
+            said = "Saved without answers: those shown are not, or not yet, the answers to what is set."
         text = json.dumps(found, indent=2, ensure_ascii=False)
-        return {"content": text, "filename": "erosion-state.json", "type": "application/json"}, ""
+        return {"content": text, "filename": "erosion-state.json", "type": "application/json"}, said
 
 
-def _state(values: Mapping[str, Any]) -> Asked:
-    """The page's values; an emptied field is refused by its name."""
-    for name, value in values.items():
-        if value is None and name != "prompt":
-            raise BadInput(f"{name.replace('_', ' ')} is empty or out of range: give a number.")
+def _state(given: Sequence[Any]) -> Asked:
+    """The page's values; an emptied field is refused by the name it has there."""
+    values = dict(zip(_FIELDS, given, strict=True))
+    for name, said in _NAMED.items():
+        if values[name] is None:
+            most = f"from 1 to {MOST_TOKENS}" if name == "max_new_tokens" else "of 0 or more"
+            kind = "number" if name == "temperature" else "whole number"
+            raise BadInput(f"{said} is empty or out of range: give a {kind} {most}.")
     return Asked.from_json(
         {
             "schema": 1,
@@ -190,70 +255,21 @@ def _state(values: Mapping[str, Any]) -> Asked:
 
 def _opening(app: Dash, session: Session) -> None:
     """A saved state put back on the page."""
-    names = ("prompt", "layer", "by", "edit", "edited", "scope", "max_new_tokens", "temperature", "seed")
 
     @app.callback(
-        *(Output(name, "value") for name in names),
+        *(Output(name, "value") for name in _FIELDS),
         Output("told", "children", allow_duplicate=True),
         Input("open", "contents"),
         prevent_initial_call=True,
     )
     def opened(contents: str | None) -> tuple[Any, ...]:
-        from base64 import b64decode
-
         try:
             state = Asked.from_json(json.loads(b64decode((contents or "").partition(",")[2])))
             if state.layer not in session.layers or state.edited not in session.checkpoints:
                 raise BadInput(f"This session has no layer {state.layer} or no model {state.edited!r}.")
-        except (BadInput, ValueError) as error:
+        except (BadInput, ValueError, RecursionError) as error:
             said = (
                 str(error) if isinstance(error, BadInput) else "This file is no JSON: choose a saved state."
             )
-            return (*(no_update for _ in names), said)
-        return (*(getattr(state, name) for name in names), "")
-
-
-def _edit_said(state: Asked) -> str:
-    where = f"{state.edited}, {state.edit} at layer {state.layer}"
-    return where if state.edit == "ablate" else f"{where} by {state.by:g}"
-
-
-def _widest(answers: Mapping[str, Answer], row: int) -> float:
-    """The largest position of an answer's token at this layer, over all answers: one scale for all."""
-    sizes = [
-        abs(value) for one in answers.values() if one.positions for value in one.positions[row][one.start :]
-    ]
-    return max(sizes, default=1.0) or 1.0
-
-
-def _drawn(answer: Answer, row: int, widest: float) -> list[Any]:
-    """The words coloured by their place; as plain text while they still come."""
-    speed = f"{answer.rate:.0f} tokens/s, first after {1000 * answer.first:.0f} ms" if answer.rate else ""
-    said = [one for one in (_SAID[answer.state], speed) if one]
-    if answer.why:
-        return [html.P(answer.why, className="why")]
-    if not answer.positions:
-        return [html.P(html.Bdi(answer.text or " "), className="text"), html.Small(" · ".join(said))]
-    values = answer.positions[row][answer.start :]
-    words = [
-        _token(word, value, widest) for word, value in zip(answer.words[answer.start :], values, strict=True)
-    ]
-    mean = sum(values) / len(values)
-    return [
-        html.P(words, className="text", dir="auto"),
-        html.Small(" · ".join([f"mean {mean:+.2f} fitted gaps", *said])),
-    ]
-
-
-def _token(word: str, value: float, widest: float) -> html.Span:
-    """A word on its colour, light enough for black text; hover says where it lies."""
-    end = TOKENS["aligned" if value >= 0 else "misaligned"]
-    share = min(abs(value) / widest, 1.0)
-    mixed = [round(255 + (int(end[i : i + 2], 16) - 255) * share) for i in (1, 3, 5)]
-    colour = f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})"
-    return html.Span(
-        word,
-        title=f"{word.strip()}: {value:+.2f} fitted gaps",
-        style={"backgroundColor": colour},
-        className="token",
-    )
+            return (*(no_update for _ in _FIELDS), said)
+        return (*(getattr(state, name) for name in _FIELDS), "")

@@ -60,6 +60,8 @@ def explore(
     Traceback (most recent call last):
     erosion.errors.BadRun: There is no run at runs/none: run erosion audit or erosion demo first.
     """
+    _require_dash()
+    _require_free(port)
     session, described = session_of(run, contrast=contrast, placement=placement)
     serve(session, described, start=start, port=port, open_browser=open_browser)
 
@@ -102,24 +104,15 @@ def _named(triad: Triad, contrast: str) -> str:
 
 def serve(session: Session, described: str, *, start: State | None, port: int, open_browser: bool) -> None:
     """Serve the page until Ctrl-C, then free the models."""
-    try:
-        from werkzeug.serving import make_server
+    from werkzeug.serving import make_server
 
-        from erosion.exploring.page import page_of
-    except ImportError as error:
-        raise BadInput(
-            f"The page needs Dash ({error}): pip install 'alignment-erosion[explore]', or dash>=4.4."
-        ) from error
-    state = start or State(layer=session.layers[len(session.layers) // 2])
+    from erosion.exploring.page import page_of
+
+    state = start or State(session.example, layer=session.layers[len(session.layers) // 2])
     app = page_of(session, state, described=described)
     token = secrets.token_urlsafe(24)
-    try:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((_HOST, port))
-        server = make_server(_HOST, port, app.server, threaded=True)
-    except (OSError, SystemExit) as error:
-        raise BadInput(f"Port {port} cannot be used: choose another, or 0 for a free one.") from error
+    _require_free(port)
+    server = make_server(_HOST, port, app.server, threaded=True)
     guard(app.server, token, port=server.port)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     address = f"http://{_HOST}:{server.port}/?token={token}"
@@ -136,18 +129,41 @@ def serve(session: Session, described: str, *, start: State | None, port: int, o
     print("\nEnded.", flush=True)
 
 
+def _require_dash() -> None:
+    """Before any weights are read."""
+    try:
+        import erosion.exploring.page  # noqa: F401
+    except ImportError as error:
+        raise BadInput(
+            f"The page needs Dash ({error}): pip install 'alignment-erosion[explore]', or dash>=4.4."
+        ) from error
+
+
+def _require_free(port: int) -> None:
+    """Before any weights are read, and again when they are."""
+    try:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((_HOST, port))
+    except OSError as error:
+        raise BadInput(f"Port {port} cannot be used: choose another, or 0 for a free one.") from error
+
+
 def guard(server: "Flask", token: str, *, port: int) -> None:
-    """Refuse a request for another host, or without the token (in the address once, then in a cookie)."""
+    """Refuse what is for another host, from another page, or without the token (in the address once, then
+    in a cookie, which browsers also send for pages of other ports)."""
     from flask import Response, abort, request
 
-    cookie = f"erosion-{port}"
+    cookie, hosts = f"erosion-{port}", (f"{_HOST}:{port}", f"localhost:{port}")
 
     def right(given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
     @server.before_request
     def check() -> None:
-        if request.host not in (f"{_HOST}:{port}", f"localhost:{port}"):
+        if request.host not in hosts:
+            abort(403)
+        if request.headers.get("Origin", f"http://{request.host}") != f"http://{request.host}":
             abort(403)
         if not (right(request.args.get("token")) or right(request.cookies.get(cookie))):
             abort(403)
@@ -157,6 +173,7 @@ def guard(server: "Flask", token: str, *, port: int) -> None:
         if right(request.args.get("token")):
             response.set_cookie(cookie, token, httponly=True, samesite="Strict")
         response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response

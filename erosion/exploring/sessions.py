@@ -52,7 +52,9 @@ class _Turn:
     """One question being answered."""
 
     state: State
+    number: int = 0
     stopped: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
     answers: dict[str, Answer] = field(default_factory=dict)
     thread: threading.Thread | None = None
 
@@ -92,12 +94,14 @@ class Session:
         self.bytes = sum(distinct.values())
         self.keeps_all = self.bytes < _KEPT
         self._loaded: dict[str, Model] = {}
-        self._lock, self._turn = threading.Lock(), _Turn(State())
+        self._lock, self._asking, self._turn = threading.Lock(), threading.Lock(), _Turn(State())
+        self._turn.ended.set()
         asked = [q for q in contrast.questions if fit is None or q in set(fit)]
         few = contrast.only(asked[:_FITTED], name="fit")
+        self.example = _unseen(contrast, asked if fit is not None else few.questions)
         with self._lock, ExitStack() as stack:
             acts = read(self._model("aligned", stack), few, sites=residuals(range(self.n_layers)))
-        self.fitted_here = directions is None
+        self.fitted_here = not directions
         self.directions = dict(directions or directions_of(acts, difference_of_means))
         self.layers = tuple(site.layer for site in self.directions)
         self._middles = {
@@ -128,11 +132,13 @@ class Session:
             raise BadInput(
                 f"There is no model {state.edited!r}: choose one of {', '.join(self.checkpoints)}."
             )
-        self.stop()
         turn = _Turn(state, answers={name: Answer() for name in self.names})
         turn.thread = threading.Thread(target=self._work, args=(turn,), daemon=True)
-        self._turn = turn
-        turn.thread.start()
+        with self._asking:  # of two clicks at once, the later one is answered
+            self.stop()
+            turn.number = self._turn.number + 1
+            self._turn = turn
+            turn.thread.start()
 
     def stop(self) -> None:
         """End the answers after the token they are at."""
@@ -171,22 +177,32 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
-        thread = self._turn.thread
-        return thread is not None and thread.is_alive()
+        return not self._turn.ended.is_set()
+
+    @property
+    def turn(self) -> int:
+        """How many questions were asked."""
+        return self._turn.number
 
     def _work(self, turn: _Turn) -> None:
-        with self._lock:  # a stopped turn lets go of it after its token
-            for name in self.names:
-                if turn.stopped.is_set():
-                    turn.answers[name] = replace(turn.answers[name], state="stopped")
-                    continue
-                try:
-                    self._answer(turn, name)
-                except ErosionError as error:
-                    turn.answers[name] = replace(turn.answers[name], state="done", why=str(error))
-                except Exception as error:
-                    why = f"{type(error).__name__}: {error}"
-                    turn.answers[name] = replace(turn.answers[name], state="done", why=why)
+        try:
+            with self._lock:  # a stopped turn lets go of it after its token
+                for name in self.names:
+                    self._answer_or_say(turn, name)
+        finally:
+            turn.ended.set()
+
+    def _answer_or_say(self, turn: _Turn, name: str) -> None:
+        if turn.stopped.is_set():
+            turn.answers[name] = replace(turn.answers[name], state="stopped")
+            return
+        try:
+            self._answer(turn, name)
+        except ErosionError as error:
+            turn.answers[name] = replace(turn.answers[name], state="done", why=str(error))
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            turn.answers[name] = replace(turn.answers[name], state="done", why=why)
 
     def _answer(self, turn: _Turn, name: str) -> None:
         state = turn.state
@@ -256,3 +272,10 @@ class Session:
     def _load(self, checkpoint: Checkpoint, weights: str) -> Model:
         also = [one for one in self.checkpoints.values() if str(find(one).weights) == weights]
         return load(checkpoint, placement=self.placement, rendering=self.rendering, also=also)
+
+
+def _unseen(contrast: Contrast, fitted: Sequence[str]) -> str:
+    """What is asked in the contrast's first question that no direction was fitted on, where there is one."""
+    asked = {one.question: one.messages[-1].content for one in contrast.exchanges}
+    seen = set(fitted)
+    return next((said for one, said in asked.items() if one not in seen), next(iter(asked.values())))
