@@ -52,8 +52,8 @@ def within_run(
         BadInput: fewer than two questions.
 
     Returns:
-        Cells labelled by ``part``: ``whole``, ``along``, ``across``, and the first two from ``another
-        question``.
+        Cells labelled by ``part``: ``whole``, ``along``, ``across``, and the first two from
+        ``another question``.
     """
     site = direction.site
     same, other = (crossed(own, contrast, site=site, shift=shift, seed=seed) for shift in (0, 1))

@@ -48,11 +48,11 @@ def inside(workplace: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; whatever mkdocs warns of is an error."""
+    """The built site; whatever mkdocs warns of is an error (with --quiet it would not even be counted)."""
     pytest.importorskip("mkdocs", reason="the site is built with the dev extra")
     out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
         cwd=ROOT,
         env={**os.environ, "DISABLE_MKDOCS_2_WARNING": "true", "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,

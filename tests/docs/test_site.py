@@ -25,12 +25,15 @@ class _Anchors(HTMLParser):
         self.ids: set[str] = set()
         self.entries: set[str] = set()  # what mkdocstrings wrote an entry of
         self.loaded: list[str] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = dict(attrs)
         self.ids.add(told.get("id") or "")
         if "doc-heading" in (told.get("class") or "").split():
             self.entries.add(told.get("id") or "")
+        if tag == "a" and told.get("href"):
+            self.links.append(told["href"] or "")
         loads = {"script": "src", "img": "src", "iframe": "src", "source": "src"}
         if tag == "link" and told.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
             self.loaded.append(told.get("href") or "")
@@ -101,11 +104,28 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         assert not outside, f"{page.relative_to(site)} loads {outside}"
 
 
+def test_every_link_inside_the_site_has_a_target(site: Path) -> None:
+    pages = {page: _read(page) for page in site.rglob("*.html") if page.name != "404.html"}
+    lost = []
+    for page, found in pages.items():
+        for link in found.links:
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            there = pages[target].ids if target in pages else None
+            if not target.exists() or (there is not None and anchor and anchor not in there):
+                lost.append(f"{page.relative_to(site)} -> {link}")
+    assert len(pages) > 50
+    assert not lost
+
+
 def test_roles_and_raw_tables_of_docstrings_are_gone(site: Path) -> None:
     for page in (site / "reference").glob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r":(func|class|meth|mod|data|attr):", text), page.name
         assert "======" not in text, page.name
+        assert not re.search(r"\]\[erosion[\w.]*\]", text), f"{page.name}: a reference that nothing answers"
 
 
 def test_docstrings_become_markdown() -> None:
