@@ -9,7 +9,7 @@ check:
 
 # everything: check, doctests, laws
 test: check
-    mkdocs build --strict --quiet
+    mkdocs build --strict
     python -m pytest -n auto --dist loadfile --nbmake
 
 # every notebook, on the organism
