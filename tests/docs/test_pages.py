@@ -160,7 +160,8 @@ def test_pages_name_nothing_of_the_machine_they_were_written_on() -> None:
 def test_files_that_pages_name_exist() -> None:
     for page in PAGES:
         named = re.findall(
-            r"`((?:erosion|tests|docs|assets|benchmarks|notebooks)/[\w/.-]+\.\w+)`", page.read_text(encoding="utf-8")
+            r"`((?:erosion|tests|docs|assets|benchmarks|notebooks)/[\w/.-]+\.\w+)`",
+            page.read_text(encoding="utf-8"),
         )
         absent = [one for one in named if not (ROOT / one).exists()]
         assert not absent, f"{page.name} names {absent}"
