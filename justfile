@@ -9,14 +9,13 @@ check:
 
 # everything: check, doctests, laws
 test: check
-    mkdocs build --strict
     python -m pytest -n auto --dist loadfile --nbmake
 
 # every notebook, on the organism
 notebooks:
     python -m pytest --nbmake notebooks -n auto
 
-# the documentation, in site/
+# the documentation, in build/site
 docs:
     mkdocs build --strict
 
