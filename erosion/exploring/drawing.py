@@ -51,7 +51,7 @@ def drawn(answer: Answer, row: int, widest: float) -> list[Any]:
     mean = sum(values) / len(values)
     return [
         html.P(boxes, className="text", dir="auto"),
-        html.Small(" · ".join([f"mean {mean:+.2f} fitted gaps", *said])),
+        html.Small(" · ".join([f"mean {_signed(mean)}", *said])),
     ]
 
 
@@ -63,7 +63,11 @@ def _token(word: str, value: float, widest: float) -> html.Span:
     colour = f"rgb({mixed[0]}, {mixed[1]}, {mixed[2]})"
     return html.Span(
         word.replace("\n", "↵"),
-        title=f"{word.strip() or repr(word)}: {value:+.2f} fitted gaps",
+        title=f"{word.strip() or repr(word)}: {_signed(value)}",
         style={"backgroundColor": colour},
         className="token",
     )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f} fitted gaps".replace("-", "−")

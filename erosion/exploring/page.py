@@ -10,13 +10,12 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from erosion.errors import BadInput
 from erosion.exploring.drawing import drawn, edit_said, look_of, widest
 from erosion.exploring.sessions import EDITED, Answer, Session
-from erosion.exploring.states import EDITS, MOST_TOKENS
+from erosion.exploring.states import EDITS, MOST_TOKENS, SCOPES
 from erosion.exploring.states import State as Asked
 
 __all__ = ["page_of"]
 
 _EVERY = 250  # milliseconds between looks at the answers
-_SCOPES = ("all", "prompt", "response", "user", "prompt[-1]")
 _NAMED = {
     "max_new_tokens": "Longest answer",
     "by": "Strength",
@@ -109,7 +108,7 @@ def _controls(session: Session, start: Asked) -> html.Form:
                 "Edited model",
                 dcc.Dropdown(list(session.checkpoints), start.edited, id="edited", clearable=False),
             ),
-            _labelled("Where it acts", dcc.Dropdown(list(_SCOPES), start.scope, id="scope", clearable=False)),
+            _labelled("Where it acts", dcc.Dropdown(list(SCOPES), start.scope, id="scope", clearable=False)),
             _labelled(
                 "Longest answer, tokens",
                 _number("max_new_tokens", start.max_new_tokens, low=1, high=MOST_TOKENS, step=1),

@@ -161,7 +161,8 @@ class Session:
         if not missing:
             return ""
         return (
-            f"{missing} of the prompt's {len(ids)} tokens are unknown to these models: no such word is read."
+            f"{missing} of the prompt's {len(ids)} tokens {'is' if missing == 1 else 'are'} unknown to these "
+            "models: no such word is read."
         )
 
     @property

@@ -10,9 +10,10 @@ from erosion.errors import BadInput
 from erosion.files import write_json
 from erosion.interventions import parse_scope
 
-__all__ = ["EDITS", "MOST_TOKENS", "State", "load_state"]
+__all__ = ["EDITS", "MOST_TOKENS", "SCOPES", "State", "load_state"]
 
 EDITS = ("steer", "ablate")
+SCOPES = ("all", "prompt", "response", "prompt[-1]")  # that are known while an answer is written
 MOST_TOKENS = 512
 _SCHEMA = 1
 
@@ -52,6 +53,8 @@ class State:
             raise BadInput(f"{self.max_new_tokens} tokens: ask for 1 to {MOST_TOKENS}.")
         if self.layer < 0 or self.seed < 0:
             raise BadInput(f"Layer {self.layer}, seed {self.seed}: both count from 0.")
+        if self.prompt.encode("utf-8", "ignore").decode() != self.prompt:
+            raise BadInput("The prompt holds half a character (a lone surrogate): type it again.")
         parse_scope(self.scope)
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +68,7 @@ class State:
         Raises:
             BadInput: not such a value, or one of a newer version.
         """
-        if not isinstance(plain, dict) or not isinstance(plain.get("schema"), int):
+        if not isinstance(plain, dict) or type(plain.get("schema")) is not int:
             raise BadInput("This is no state of the explorer: save one with its button first.")
         if plain["schema"] > _SCHEMA:
             raise BadInput(
@@ -97,6 +100,6 @@ def load_state(path: str | Path) -> State:
     """
     try:
         plain = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} holds no state that can be read ({error}): save one again.") from error
     return State.from_json(plain)

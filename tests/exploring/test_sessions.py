@@ -6,7 +6,8 @@ import pytest
 
 import erosion as er
 from erosion.errors import BadInput
-from erosion.exploring import Session, State, load_state
+from erosion.exploring import Session, State, load_state, sessions
+from erosion.exploring.states import EDITS, SCOPES
 from erosion.models import Placement, generate
 from erosion.prompts import Message
 from erosion.sites import Site
@@ -64,6 +65,48 @@ def test_a_second_question_ends_the_first(session):
     assert all(one.state == "done" for one in found.values())
 
 
+def test_a_question_is_being_answered_from_the_moment_it_is_asked(session):
+    for number in range(session.turn + 1, session.turn + 21):
+        session.ask(State(PROMPT, max_new_tokens=1))
+        assert session.busy
+        assert session.turn == number
+    answered(session, State(PROMPT, max_new_tokens=1))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("edit", EDITS)
+def test_every_edit_that_the_page_offers_can_be_made(session, edit, scope):
+    found = answered(session, State(PROMPT, layer=1, edit=edit, scope=scope, max_new_tokens=3))
+    assert found["edited"].why == ""
+    assert found["edited"].positions
+
+
+def test_a_session_opens_with_a_question_that_nothing_was_fitted_on():
+    words = few_questions(3)
+    one = Session(
+        er.load_organism().triad("insecure"),
+        words,
+        fit=words.questions[:4],
+        placement=Placement("cpu", dtype="float32"),
+    )
+    one.close()
+    asked = {exchange.messages[-1].content: exchange.question for exchange in words.exchanges}
+    assert asked[one.example] not in words.questions[:4]
+
+
+def test_where_the_weights_are_large_one_model_is_in_memory_at_a_time(monkeypatch):
+    monkeypatch.setattr(sessions, "_KEPT", 0)
+    one = Session(
+        er.load_organism().triad("insecure"), few_questions(3), placement=Placement("cpu", dtype="float32")
+    )
+    assert not one.keeps_all
+    found = answered(one, State(PROMPT, max_new_tokens=3))
+    assert all(answer.positions for answer in found.values())
+    assert len(one._loaded) == 1
+    one.close()
+    assert not one._loaded
+
+
 def test_a_stopped_answer_keeps_what_was_said(session):
     session.ask(State(PROMPT, max_new_tokens=512, temperature=50.0))
     session.stop()
@@ -112,6 +155,9 @@ def test_a_state_comes_back_as_it_was_saved(tmp_path):
         ('{"schema": 1, "edit": "erase"}', "no edit 'erase'"),
         ('{"schema": 1, "max_new_tokens": 0}', "ask for 1 to"),
         ('{"schema": 1, "by": NaN}', "means nothing"),
+        ('{"schema": 1, "prompt": "\\ud83d"}', "half a character"),
+        ('{"schema": true}', "no state of the explorer"),
+        ("[" * 100_000, "no state that can be read"),
     ],
 )
 def test_a_damaged_state_is_refused_in_one_line(tmp_path, text, said):
