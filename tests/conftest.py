@@ -1,6 +1,7 @@
 """What the whole suite shares: no network, no cache of the user's, tiny models loaded once per session."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,18 @@ import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)  # two torch processes with two threads each starve each other on two cores
+
+
+_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,3 +98,18 @@ def run(tmp_path_factory: pytest.TempPathFactory, contrast: Any) -> Any:
 
     out = tmp_path_factory.mktemp("runs") / "insecure"
     return er.audit(er.load_organism().triad("insecure"), contrast, out=out, **QUICK)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, headless; without one a test is skipped, but fails where it is required (as in CI)."""
+    found = next((w for w in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if w), None)
+    if found is None:
+        absent = pytest.fail if os.environ.get("EROSION_BROWSER_TESTS") == "required" else pytest.skip
+        absent("No Chromium here: install it (Debian: apt-get install chromium).")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        one = driver.chromium.launch(executable_path=found, args=_CHROMIUM)
+        yield one
+        one.close()

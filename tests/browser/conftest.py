@@ -1,24 +1,11 @@
 """The system's Chromium, its network cut, watched for errors in the console and for requests."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
 
 
 @dataclass
@@ -28,21 +15,6 @@ class Watched:
     page: Any
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium, headless; without one a test is skipped, but fails where it is required (as in CI)."""
-    found = next((w for w in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if w), None)
-    if found is None:
-        absent = pytest.fail if os.environ.get("EROSION_BROWSER_TESTS") == "required" else pytest.skip
-        absent("No Chromium here: install it (Debian: apt-get install chromium).")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=found, args=_FLAGS)
-        yield one
-        one.close()
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import browser  # noqa: F401  (a fixture)
-
 PAGES = ("index.html", "gallery.html", "reference/experiments.html", "explanation/paper.html")
 
 
@@ -23,7 +21,7 @@ class Seen:
 
 
 @contextmanager
-def seen(browser: Any, site: Path, name: str, *, width: int = 1280, dark: bool = False) -> Iterator[Seen]:  # noqa: F811
+def seen(browser: Any, site: Path, name: str, *, width: int = 1280, dark: bool = False) -> Iterator[Seen]:
     """A page of the site, opened as a file; requests beyond its folder are cut and kept."""
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
@@ -50,7 +48,7 @@ def seen(browser: Any, site: Path, name: str, *, width: int = 1280, dark: bool =
 )
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_asks_for_nothing_and_fits(
-    browser: Any,  # noqa: F811
+    browser: Any,
     site: Path,
     name: str,
     width: int,
@@ -64,7 +62,7 @@ def test_a_page_asks_for_nothing_and_fits(
     assert across <= width
 
 
-def test_search_finds_without_a_server(browser: Any, site: Path) -> None:  # noqa: F811
+def test_search_finds_without_a_server(browser: Any, site: Path) -> None:
     with seen(browser, site, "reference/files.html") as found:
         box = found.page.locator("input.md-search__input")
         box.click()
