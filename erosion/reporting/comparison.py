@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -25,7 +24,7 @@ from erosion.reporting.comparison_tables import (
     provenance_tables,
     setup_tables,
 )
-from erosion.reporting.packing import packed
+from erosion.reporting.packing import packed, templates
 from erosion.reporting.tables import Table
 
 __all__ = ["LIMITS", "command_of", "report_comparison"]
@@ -67,13 +66,7 @@ def report_comparison(compared: Comparison, *, out: str | Path, slim: bool = Fal
 
 
 def _page(compared: Comparison, *, slim: bool) -> str:
-    environment = Environment(
-        loader=PackageLoader("erosion.reporting", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     # ours, not the user's: they are put in as they are
     style, script = (Markup((_PAGE / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     first, domains, depths = _whole(compared), _domains(compared), _depths(compared)

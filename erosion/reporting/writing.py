@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -20,7 +19,7 @@ from erosion.figures.token_views import circuitsvis_script, token_asset
 from erosion.files import write_atomically
 from erosion.reporting.blocks import Section, height_of, spec
 from erosion.reporting.headline import WORDS, numbers_of, sentence_of
-from erosion.reporting.packing import packed
+from erosion.reporting.packing import packed, templates
 from erosion.reporting.provenance import asked_of, command_of, config_of, provenance_of, short
 from erosion.reporting.sections import sections_of
 from erosion.reporting.tables import Table
@@ -62,13 +61,7 @@ def report(run: Run | str | Path, *, out: str | Path | None = None, slim: bool =
 
 
 def _page(run: Run, *, slim: bool) -> str:
-    environment = Environment(
-        loader=PackageLoader("erosion.reporting", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     table = environment.get_template("table.html").module.table if slim else None  # type: ignore[attr-defined]
     content, drawn = _content(run, table)
     # ours, not the user's: they are put in as they are

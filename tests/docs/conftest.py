@@ -14,13 +14,6 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[2]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these on one worker: they share a folder of small runs."""
-    for item in items:
-        if Path(__file__).parent in Path(item.path).parents:
-            item.add_marker(pytest.mark.xdist_group("docs"))
-
-
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory, contrast: Any, run: Any) -> Path:
     """A folder with ``runs/demo-insecure``, ``runs/demo-secure`` and ``runs/directions.safetensors``."""
